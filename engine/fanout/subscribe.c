@@ -1,0 +1,399 @@
+/* One tenant's channels and logs.
+ *
+ * Called by the hub's tenant; calls log.c and outbox.c. A channel exists while somebody hears it. A message to a channel that
+ * nobody hears is not encoded at all; one that is heard in several encodings is encoded once for each of them:
+ *
+ *     RESP2   *3 $7 message   + tail        tail: $n channel $m payload
+ *     RESP3   >3 $7 message   + tail
+ *     line    payload + newline
+ *
+ * Numbers of channels are never reused within a tenant, so an old filter can never match a new channel.
+ */
+#include "engine/fanout/subscribe.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/table.h"
+
+struct channel {
+	UT_hash_handle hh, hh_number;
+	uint32_t number;
+	enum channel_kind kind;
+	unsigned subscribers[ENC_COUNT];
+	unsigned key_len;
+	char key[]; /* the kind, then the name */
+};
+
+struct head {
+	const char *bytes;
+	size_t len;
+};
+
+#define HEAD(text)                                                                                 \
+	{                                                                                          \
+		(text), sizeof(text) - 1                                                           \
+	}
+static const struct head heads[ENC_LINE][CHANNEL_LINE] = {
+	[ENC_RESP2] = {[CHANNEL_PLAIN] = HEAD("*3\r\n$7\r\nmessage\r\n"),
+		[CHANNEL_SHARD] = HEAD("*3\r\n$8\r\nsmessage\r\n")},
+	[ENC_RESP3] = {[CHANNEL_PLAIN] = HEAD(">3\r\n$7\r\nmessage\r\n"),
+		[CHANNEL_SHARD] = HEAD(">3\r\n$8\r\nsmessage\r\n")},
+};
+
+void fanout_init(struct fanout *fanout, struct log_pool *pool, void (*ready)(struct outbox *outbox))
+{
+	*fanout = (struct fanout){.pool = pool, .ready = ready, .next_channel = 1};
+}
+
+void fanout_finish(struct fanout *fanout)
+{
+	assert(fanout->channels == NULL);
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		struct log *log = fanout->logs[encoding];
+		for (unsigned shard = 0; log != NULL && shard < fanout->pool->shards; shard++) {
+			if (log->views[shard] != NULL) {
+				log_detach(log->views[shard]);
+			}
+		}
+		log_destroy(log);
+		fanout->logs[encoding] = NULL;
+	}
+}
+
+/* ---- channels ---- */
+
+enum { KEY_ON_STACK = 512 };
+
+static struct channel *channel_find(
+	const struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	char small[KEY_ON_STACK];
+	char *key = name.len < sizeof(small) ? small : mem_alloc(name.len + 1);
+	key[0] = (char)kind;
+	if (name.len > 0) {
+		memcpy(key + 1, name.data, name.len);
+	}
+	struct channel *channel;
+	HASH_FIND(hh, fanout->channels, key, (unsigned)name.len + 1, channel);
+	if (key != small) {
+		free(key);
+	}
+	return channel;
+}
+
+static struct channel *channel_create(
+	struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	struct channel *channel = mem_zalloc(sizeof(*channel) + name.len + 1);
+	channel->kind = kind;
+	channel->number = fanout->next_channel++;
+	channel->key_len = (unsigned)name.len + 1;
+	channel->key[0] = (char)kind;
+	if (name.len > 0) {
+		memcpy(channel->key + 1, name.data, name.len);
+	}
+	HASH_ADD_KEYPTR(hh, fanout->channels, channel->key, channel->key_len, channel);
+	HASH_ADD(hh_number, fanout->channels_by_number, number, sizeof(channel->number), channel);
+	fanout->channels_count++;
+	return channel;
+}
+
+static unsigned channel_total(const struct channel *channel)
+{
+	unsigned total = 0;
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		total += channel->subscribers[encoding];
+	}
+	return total;
+}
+
+static void channel_drop_unheard(struct fanout *fanout, struct channel *channel)
+{
+	if (channel_total(channel) == 0) {
+		HASH_DELETE(hh, fanout->channels, channel);
+		HASH_DELETE(hh_number, fanout->channels_by_number, channel);
+		fanout->channels_count--;
+		free(channel);
+	}
+}
+
+static struct slice channel_name(const struct channel *channel)
+{
+	return (struct slice){channel->key + 1, channel->key_len - 1};
+}
+
+/* ---- the two functions that change subscriptions ---- */
+
+static struct cursor *cursor_for(
+	struct fanout *fanout, struct outbox *outbox, enum encoding encoding)
+{
+	struct log *log = fanout->logs[encoding];
+	if (log == NULL) {
+		log = log_create(fanout->pool, fanout->log_end[encoding]);
+		fanout->logs[encoding] = log;
+		log_attach(log, 0);
+	}
+	struct cursor *cursor = outbox_cursor(outbox, log);
+	if (cursor == NULL) {
+		cursor = cursor_open(outbox, log->views[0]);
+		cursor->fanout = fanout;
+	}
+	return cursor;
+}
+
+bool fanout_subscribe(struct fanout *fanout, struct outbox *outbox, enum encoding encoding,
+	enum channel_kind kind, struct slice name)
+{
+	struct channel *channel = channel_find(fanout, kind, name);
+	if (channel == NULL) {
+		channel = channel_create(fanout, kind, name);
+	}
+	if (!cursor_hear(cursor_for(fanout, outbox, encoding), channel->number)) {
+		return false;
+	}
+	channel->subscribers[encoding]++;
+	fanout->subscriptions++;
+	return true;
+}
+
+static bool unsubscribe(struct cursor *cursor, enum encoding encoding, struct channel *channel)
+{
+	struct fanout *fanout = cursor->fanout;
+	if (!cursor_ignore(cursor, channel->number)) {
+		return false;
+	}
+	assert(channel->subscribers[encoding] > 0 && fanout->subscriptions > 0);
+	channel->subscribers[encoding]--;
+	fanout->subscriptions--;
+	channel_drop_unheard(fanout, channel);
+	if (cursor->filter->count == 0) {
+		cursor_close(cursor);
+	}
+	return true;
+}
+
+bool fanout_unsubscribe(struct fanout *fanout, struct outbox *outbox, enum encoding encoding,
+	enum channel_kind kind, struct slice name)
+{
+	struct log *log = fanout->logs[encoding];
+	struct cursor *cursor = log == NULL ? NULL : outbox_cursor(outbox, log);
+	struct channel *channel = channel_find(fanout, kind, name);
+	return cursor != NULL && channel != NULL && unsubscribe(cursor, encoding, channel);
+}
+
+static enum encoding cursor_encoding(const struct cursor *cursor)
+{
+	enum encoding encoding = ENC_RESP2;
+	while (cursor->fanout->logs[encoding] != cursor->view->log) {
+		encoding++;
+		assert(encoding < ENC_COUNT);
+	}
+	return encoding;
+}
+
+static struct channel *channel_by_number(const struct fanout *fanout, uint32_t number)
+{
+	struct channel *channel;
+	HASH_FIND(hh_number, fanout->channels_by_number, &number, sizeof(number), channel);
+	assert(channel != NULL);
+	return channel;
+}
+
+static void leave_one(struct cursor *cursor)
+{
+	enum encoding encoding = cursor_encoding(cursor);
+	struct filter *all = filter_share(cursor->filter);
+	for (uint32_t i = 0; i < all->count; i++) {
+		unsubscribe(cursor, encoding, channel_by_number(cursor->fanout, all->channel[i]));
+	}
+	filter_release(all);
+}
+
+void fanout_leave(struct outbox *outbox)
+{
+	for (struct cursor *cursor = outbox->cursors; cursor != NULL;) {
+		struct cursor *next = cursor->next_of_outbox;
+		if (!cursor->retired) {
+			leave_one(cursor);
+		}
+		cursor = next;
+	}
+}
+
+/* ---- questions ---- */
+
+void fanout_subscriptions(const struct cursor *cursor, enum channel_kind kind,
+	void (*each)(void *context, struct slice name), void *context)
+{
+	const struct fanout *fanout = cursor->fanout;
+	struct filter *all = filter_share(cursor->filter);
+	for (uint32_t i = 0; i < all->count; i++) {
+		const struct channel *channel = channel_by_number(fanout, all->channel[i]);
+		if (channel->kind == kind) {
+			each(context, channel_name(channel));
+		}
+	}
+	filter_release(all);
+}
+
+unsigned fanout_subscribers(const struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	const struct channel *channel = channel_find(fanout, kind, name);
+	return channel == NULL ? 0 : channel_total(channel);
+}
+
+void fanout_channels(const struct fanout *fanout, enum channel_kind kind,
+	void (*each)(void *context, struct slice name), void *context)
+{
+	struct channel *channel;
+	struct channel *next;
+	HASH_ITER (hh, fanout->channels, channel, next) {
+		if (channel->kind == kind) {
+			each(context, channel_name(channel));
+		}
+	}
+}
+
+/* ---- append ---- */
+
+static size_t bulk_len(size_t len)
+{
+	size_t digits = 1;
+	for (size_t n = len; n >= 10; n /= 10) {
+		digits++;
+	}
+	return 1 + digits + 2 + len + 2;
+}
+
+static char *put_bulk(char *out, struct slice s)
+{
+	*out++ = '$';
+	out += decimal((int64_t)s.len, out);
+	*out++ = '\r';
+	*out++ = '\n';
+	if (s.len > 0) {
+		memcpy(out, s.data, s.len);
+	}
+	out += s.len;
+	*out++ = '\r';
+	*out++ = '\n';
+	return out;
+}
+
+static void append_resp(struct log *log, const struct head *head, struct slice name,
+	struct slice payload, const struct log_mark *mark)
+{
+	size_t len = head->len + bulk_len(name.len) + bulk_len(payload.len);
+	char *out = log_reserve(log, len);
+	memcpy(out, head->bytes, head->len);
+	char *end = put_bulk(put_bulk(out + head->len, name), payload);
+	assert((size_t)(end - out) == len);
+	log_commit(log, len, mark);
+}
+
+static void append_line(struct log *log, struct slice payload, const struct log_mark *mark)
+{
+	char *out = log_reserve(log, payload.len + 1);
+	if (payload.len > 0) {
+		memcpy(out, payload.data, payload.len);
+	}
+	out[payload.len] = '\n';
+	log_commit(log, payload.len + 1, mark);
+}
+
+unsigned fanout_append(struct fanout *fanout, enum channel_kind kind, struct slice name,
+	struct slice payload, struct log_mark mark)
+{
+	const struct channel *channel = channel_find(fanout, kind, name);
+	if (channel == NULL) {
+		return 0;
+	}
+	mark.channel = channel->number;
+	unsigned receivers = 0;
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		if (channel->subscribers[encoding] == 0) {
+			continue;
+		}
+		receivers += channel->subscribers[encoding];
+		if (encoding == ENC_LINE) {
+			append_line(fanout->logs[encoding], payload, &mark);
+		} else {
+			append_resp(fanout->logs[encoding], &heads[encoding][kind], name, payload,
+				&mark);
+		}
+	}
+	return receivers;
+}
+
+/* ---- publish, collect ---- */
+
+bool fanout_unpublished(const struct fanout *fanout)
+{
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		if (fanout->logs[encoding] != NULL && fanout->logs[encoding]->unpublished) {
+			return true;
+		}
+	}
+	return false;
+}
+
+struct fanout_ends fanout_ends(const struct fanout *fanout)
+{
+	struct fanout_ends ends = {{0}};
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		const struct log *log = fanout->logs[encoding];
+		ends.end[encoding] = log == NULL ? 0 : log->appended;
+	}
+	return ends;
+}
+
+void fanout_publish_upto(struct fanout *fanout, const struct fanout_ends *ends)
+{
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		struct log *log = fanout->logs[encoding];
+		if (log == NULL || !log->unpublished || ends->end[encoding] > log->appended ||
+			ends->end[encoding] <=
+				atomic_load_explicit(&log->tail, memory_order_relaxed)) {
+			continue;
+		}
+		log_publish(log, ends->end[encoding]);
+		view_advance(log->views[0], fanout->ready);
+	}
+}
+
+void fanout_publish(struct fanout *fanout)
+{
+	struct fanout_ends ends = fanout_ends(fanout);
+	fanout_publish_upto(fanout, &ends);
+}
+
+size_t fanout_collect(struct fanout *fanout, unsigned shard)
+{
+	size_t freed = 0;
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		struct log *log = fanout->logs[encoding];
+		if (log == NULL) {
+			continue;
+		}
+		if (log->views[shard]->cursors == 0) {
+			fanout->log_end[encoding] = log->appended;
+			log_detach(log->views[shard]);
+			log_destroy(log);
+			fanout->logs[encoding] = NULL;
+		} else if (log_view_settle(log->views[shard])) {
+			freed += log_collect(log);
+		}
+	}
+	return freed;
+}
+
+uint64_t fanout_backlog(const struct fanout *fanout)
+{
+	uint64_t bytes = 0;
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		bytes += fanout->logs[encoding] == NULL ? 0 : log_backlog(fanout->logs[encoding]);
+	}
+	return bytes;
+}
