@@ -1,0 +1,91 @@
+/* A shard: one thread's share of the hub, and one turn of its loop.
+ *
+ * A shard owns connections (by their ring's slots) and tenants (by hash of their names), a ring, a clock and a log pool.
+ * Nobody else touches it; what it asks of others goes through the ring's wake-ups and the store's queue. A turn:
+ *
+ *     wait ─▶ events ─▶ store (submit what changed) ─▶ announce (publish tails) ─▶ flush ─▶ timers ─▶ collect ─▶ wait
+ *
+ * conn.c and tenant.c work on the lists that stand here; shard.c alone decides when.
+ */
+#ifndef MILLRACE_HUB_SHARD_H
+#define MILLRACE_HUB_SHARD_H
+
+#include "engine/fanout/log.h"
+#include "engine/hub/config.h"
+#include "engine/redis/client.h"
+#include "engine/replication/handler.h"
+#include "ring/ring.h"
+#include "ring/wheel.h"
+#include "store/store.h"
+
+struct conn;
+struct tenant;
+struct pattern;
+struct hub;
+
+/* Tags of listeners: what a connection speaks is known from where it came in. */
+enum listener { LISTENER_RESP, LISTENER_LINE, LISTENERS };
+
+struct shard_stats {
+	uint64_t turns, busy_ns;
+	uint64_t accepted, closed, refused_full; /* refused: maxclients */
+	uint64_t dropped_output, dropped_input, dropped_idle, protocol_errors;
+	uint64_t received_bytes, sent_bytes;
+	uint64_t published, delivered; /* messages in; messages times receivers */
+	uint64_t published_bytes;
+	uint64_t channels_refused, tenants_refused;
+	uint64_t publishers_paused;
+	uint64_t rows[3]; /* reserved for the row log */
+};
+
+struct shard {
+	unsigned index;
+	struct hub *hub;
+	struct config *config;
+	struct store *store;
+	struct ring *ring;
+	struct wheel *wheel;
+	struct instant now;
+
+	struct conn **conns; /* by the ring's slot */
+	unsigned conns_count;
+	uint64_t next_connection;
+	struct conn *ready, *ready_last; /* to be flushed in this turn */
+	struct conn *held;               /* owed things that wait for the disk */
+	struct conn *paused;             /* publishers that are not read from */
+
+	struct tenant *tenants; /* a table by name */
+	struct tenant *touched; /* appended to, or changed, in this turn */
+	struct log_pool pool;
+	struct pattern *patterns; /* a table by glob */
+	unsigned patterns_count;
+
+	struct cache *cache;
+	struct redis_env env;
+	struct bytes reply; /* where verbs and sessions write before it is put in order */
+	struct wheel_timer cache_timer, limits_timer, save_timer;
+	size_t limits_checked_bytes;
+	size_t input_bytes; /* of all requests under way */
+
+	struct replication_limits replication_limits;
+	struct line_writers line_writers;
+	struct store_batch *batch;
+	uint64_t submitted, durable; /* numbers of batches */
+	bool unsaved;                /* a tenant has changes that the store has not seen */
+	bool stopping;
+	uint64_t stop_at_ns;
+	struct shard_stats stats;
+};
+
+/* owner: the thread that runs it calls init, then turns, then finish. errors: of ring_create(). */
+int shard_init(struct shard *shard, struct hub *hub, unsigned index, struct config *config,
+	struct store *store);
+void shard_finish(struct shard *shard);
+
+/* One turn. False: everything is closed after shard_stop(), or the ring is broken. */
+bool shard_turn(struct shard *shard);
+
+/* Begin to stop: no new connections, what is owed goes out within shutdown-timeout. */
+void shard_stop(struct shard *shard);
+
+#endif
