@@ -16,7 +16,7 @@ struct line_parser {
  * errors: -E_AGAIN no whole line yet (`*consumed` may be > 0: blank lines); -E_TOO_LONG more than `length_max` bytes without a
  *         newline; -E_SYNTAX not UTF-8. After the last two the connection is to be closed. */
 int line_parse(struct line_parser *parser, struct slice data, size_t length_max, struct slice *line,
-	       size_t *consumed);
+	size_t *consumed);
 
 /* Whether it is well-formed UTF-8 (no surrogates, no overlong forms). Fast for ASCII. */
 bool line_is_utf8(struct slice s);

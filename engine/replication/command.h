@@ -43,19 +43,26 @@ struct command {
 	struct slice line; /* the whole command, unchanged */
 	struct slice word; /* its first word */
 	struct slice rest; /* what follows the first blank */
-	struct slice stream, instance; /* RDATA, POSITION; instance also FEDERATION_ACK (may be empty) */
-	int64_t token;     /* RDATA unless `batch`; POSITION's new; FEDERATION_ACK's */
-	int64_t prev;      /* POSITION; = token in the old form */
-	bool batch;        /* RDATA: more rows with the same token follow */
-	bool has_prev;     /* POSITION: the form with two numbers */
-	struct slice row;  /* RDATA */
-	struct slice instance_id, user, device; /* USER_SYNC, CLEAR_USER_SYNC; device empty: the old form */
+	struct slice stream,
+		instance; /* RDATA, POSITION; instance also FEDERATION_ACK (may be empty) */
+	int64_t token;    /* RDATA unless `batch`; POSITION's new; FEDERATION_ACK's */
+	int64_t prev;     /* POSITION; = token in the old form */
+	bool batch;       /* RDATA: more rows with the same token follow */
+	bool has_prev;    /* POSITION: the form with two numbers */
+	struct slice row; /* RDATA */
+	struct slice instance_id, user,
+		device;    /* USER_SYNC, CLEAR_USER_SYNC; device empty: the old form */
 	bool syncing;      /* USER_SYNC: start */
 	int64_t ms;        /* USER_SYNC */
+	const char *wrong; /* NULL; or why the arguments of a known command are not what it takes */
 };
 
-/* errors: -E_SYNTAX the command is known and its arguments are wrong (`*why`: a sentence for ERROR and log, without
- *         anything of the line). name, line, word and rest are set in any case. An unknown word is no error. */
+/* The longest line, without its newline, that a Synapse at the other end takes (Twisted's MAX_LENGTH). */
+enum { COMMAND_LINE_MAX = 16384 };
+
+/* errors: -E_SYNTAX the command is known and its arguments are wrong (`*why` and `out->wrong`: a sentence for ERROR and
+ *         log, without anything of the line). name, line, word and rest are set in any case. An unknown word is
+ *         no error. Over RESP the hub passes both on to replication_handle(). */
 int command_parse(struct slice line, struct command *out, const char **why);
 
 const char *command_word(enum command_name name); /* "RDATA"; "unknown" for CMD_UNKNOWN */

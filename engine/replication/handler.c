@@ -1,0 +1,657 @@
+/* The shared command handler: what each command means, whoever brought it.
+ *
+ * Called by the RESP side for every PUBLISH (FROM_WRITER), by line_session.c for a line (FROM_WORKER, FROM_MAIN), by the hub
+ * for closed connections and deadlines. Calls streams.c, batch.c and user_sync.c to learn, and ops->append to be heard. One
+ * function a command, one table at the end.
+ *
+ * Invariants:
+ * - What a RESP publisher says is relayed to the byte, whatever it is. The handler only learns from what it knows, on the
+ *   tenant's own channel, and leaves the rest alone.
+ * - A line worker hears RDATA, POSITION and REMOTE_SERVER_UP, only well-formed ones, and only such as fit on a line; it
+ *   closes on anything else. A row that no line can carry becomes a POSITION for the lines.
+ * - All rows of a batch are one append. REPLICATE's answer is spliced in at the log's tail between two appends: so it is
+ *   always at a batch's boundary, and each row after it is news to the asker.
+ * - A POSITION of our own is always truthful: "fetch everything up to here", in the dialect that the tenant speaks.
+ * - Nothing of a USER_IP line is ever logged.
+ *
+ * After a restart a position is what the store had. A worker that asks is given it all the same, for when its writer first
+ * speaks the gap is closed: a POSITION says where it stands, and is relayed; an RDATA with token T gets a
+ * `POSITION s i T-1 T-1` in front, for the line workers only (a RESP worker asks with REPLICATE on each new connection,
+ * and the writers answer it). T-1 is right for every stream on the wire: tokens are negative in the database
+ * for backfilled events, but on the wire they only grow, and have to, for receivers drop what is not above their own token.
+ *
+ * What it does not do: sockets, clocks, the disk, the catch-up itself; nor judge what a writer says (a token that jumps is
+ * a writer's affair: with several writers on a stream it is the rule).
+ *
+ * source: synapse/replication/tcp/handler.py and resource.py of 1.15, 1.66 and 1.160, and recordings of them.
+ */
+#include "engine/replication/handler.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/err.h"
+#include "engine/base/journal.h"
+#include "engine/protocol/line.h"
+#include "engine/replication/batch.h"
+#include "engine/replication/streams.h"
+#include "engine/replication/user_sync.h"
+
+#define ASK_EVERY_NS 1000000000u /* how often writers are asked for their positions at most */
+
+enum { ENTRIES_KEPT = 64 }; /* more are given back after the batch that needed them */
+
+struct replication {
+	struct slice tenant;          /* owned */
+	struct slice user_ip_channel; /* owned */
+	const struct replication_ops *ops;
+	void *context;
+	struct streams *streams;
+	struct batches *batches;
+	struct user_syncs *user_syncs;
+	bool one_number; /* the dialect: POSITION has one number (before 1.22) */
+	bool ask_owed;   /* a REPLICATE to the writers waits for its second to pass */
+	bool asked;
+	uint64_t asked_ns;
+	int64_t last_receivers; /* what PUBLISH of a row that waits is answered with */
+	struct bytes line;      /* a line of our own, while it is appended */
+	struct entry *entries;  /* while a batch is appended */
+	unsigned entries_cap;
+	struct replication_stats stats;
+};
+
+/* One command on its way through. */
+struct turn {
+	struct replication *r;
+	const struct origin *origin;
+	const struct command *command;
+	struct slice channel;
+	struct instant now;
+	struct bytes *answer;
+	int64_t receivers;
+	const char *why;
+};
+static int (*const handlers[CMD_COUNT])(struct turn *t);
+
+struct replication *replication_create(struct slice tenant, const struct replication_limits *limits,
+	const struct replication_ops *ops, void *context)
+{
+	struct replication *r = mem_zalloc(sizeof(*r));
+	struct bytes channel = {0};
+	bytes_append_slice(&channel, tenant);
+	bytes_append_string(&channel, "/USER_IP");
+	r->user_ip_channel = bytes_slice(&channel);
+	r->tenant = (struct slice){slice_dup(tenant), tenant.len};
+	r->ops = ops;
+	r->context = context;
+	r->streams = streams_create(limits);
+	r->batches = batches_create(r->tenant, limits);
+	r->user_syncs = user_syncs_create(limits);
+	return r;
+}
+
+void replication_destroy(struct replication *r)
+{
+	if (r == NULL) {
+		return;
+	}
+	user_syncs_destroy(r->user_syncs);
+	batches_destroy(r->batches);
+	streams_destroy(r->streams);
+	bytes_finish(&r->line);
+	free(r->entries);
+	free((char *)r->user_ip_channel.data);
+	free((char *)r->tenant.data);
+	free(r);
+}
+
+static bool may_write(const struct origin *origin, struct slice instance)
+{
+	const struct line_writers *writers = origin->writers;
+	if (!origin->may_write || writers == NULL) {
+		return false;
+	}
+	bool named = writers->any;
+	for (unsigned i = 0; i < writers->count && !named; i++) {
+		named = slice_equal(writers->instances[i], instance);
+	}
+	return named;
+}
+
+static bool permitted(const struct origin *origin, const struct command *command)
+{
+	if (origin->direction == FROM_WRITER || command_allowed(command->name, origin->direction)) {
+		return true;
+	}
+	return origin->direction == FROM_WORKER && may_write(origin, command->instance) &&
+	       (command->name == CMD_RDATA || command->name == CMD_POSITION);
+}
+
+/* Whether a line worker can be sent this. What came on a line can go out on one. */
+static bool fits_line(const struct turn *t, struct slice line)
+{
+	return t->origin->direction != FROM_WRITER ||
+	       (line.len <= COMMAND_LINE_MAX && memchr(line.data, '\n', line.len) == NULL &&
+		       line_is_utf8(line));
+}
+
+static void append(struct turn *t, const struct entry *entries, unsigned count)
+{
+	t->receivers = t->r->ops->append(t->r->context, entries, count);
+	t->r->last_receivers = t->receivers;
+}
+
+/* The command as it stands, on the channel it came on. */
+static void relay(struct turn *t, enum command_name name, enum audience audience, uint64_t not_to)
+{
+	append(t,
+		&(struct entry){
+			.channel = t->channel,
+			.line = t->command->line,
+			.name = name,
+			.audience = audience,
+			.not_to = not_to,
+		},
+		1);
+}
+
+static bool own_channel(const struct replication *r, struct slice channel)
+{
+	return channel.len == 0 || slice_equal(channel, r->tenant);
+}
+
+int replication_handle(struct replication *r, const struct origin *origin, struct slice channel,
+	const struct command *command, struct instant now, struct bytes *answer, int64_t *receivers,
+	const char **why)
+{
+	struct turn t = {r, origin, command, channel, now, answer, 0, NULL};
+	int result = OK;
+	r->stats.commands[command->name]++;
+	if (!permitted(origin, command)) {
+		t.why = "this side may not send that command";
+		result = -E_NOT_ALLOWED;
+	} else if (command->wrong != NULL) {
+		r->stats.malformed++;
+		t.why = command->wrong;
+		result = -E_SYNTAX;
+		if (origin->direction == FROM_WRITER) {
+			relay(&t, CMD_UNKNOWN, TO_RESP, 0);
+			result = OK;
+		}
+	} else if (origin->direction == FROM_WRITER && !own_channel(r, channel)) {
+		relay(&t, command->name, TO_RESP, 0);
+	} else {
+		t.channel = (struct slice){NULL, 0};
+		result = handlers[command->name](&t);
+	}
+	*receivers = t.receivers;
+	*why = t.why;
+	assert(result == OK || origin->direction != FROM_WRITER);
+	return result;
+}
+
+/* A limit kept us from learning. Logged when the count is a power of two: a flood of it says no more than one. */
+static int refused(struct turn *t, uint64_t count, const char *what)
+{
+	if ((count & (count - 1)) == 0) {
+		journal(JOURNAL_WARNING, "not remembered: the configured limit is reached",
+			"tenant=%s what=%s times=%llu peer=%s", JQ(t->r->tenant), what,
+			(unsigned long long)count, JQ(t->origin->full_name));
+	}
+	t->why = "a limit of the hub is reached";
+	return t->origin->direction == FROM_WRITER ? OK : -E_FULL;
+}
+
+/* `POSITION s i token token`, or with one number. */
+static void print_position(
+	const struct replication *r, const struct position *p, int64_t token, struct bytes *out)
+{
+	bytes_append_string(out, "POSITION ");
+	bytes_append(out, p->key, p->key_len);
+	if (!r->one_number) {
+		bytes_append(out, " ", 1);
+		bytes_append_i64(out, token);
+	}
+	bytes_append(out, " ", 1);
+	bytes_append_i64(out, token);
+}
+
+/* A POSITION of our own; the line lives in r->line until the next one. */
+static struct entry own_position(
+	struct replication *r, const struct position *p, int64_t token, enum audience audience)
+{
+	bytes_clear(&r->line);
+	print_position(r, p, token, &r->line);
+	return (struct entry){
+		.line = bytes_slice(&r->line),
+		.name = CMD_POSITION,
+		.audience = audience,
+		.stream = p->stream->number,
+		.instance = p->instance->number,
+		.token = token,
+	};
+}
+
+static struct entry row_entry(
+	const struct position *p, struct slice line, int64_t token, enum audience audience)
+{
+	return (struct entry){
+		.line = line,
+		.name = CMD_RDATA,
+		.audience = audience,
+		.stream = p->stream->number,
+		.instance = p->instance->number,
+		.token = token,
+	};
+}
+
+/* Whether line workers may have missed rows below `token`: this is the first word of its writer since the start. */
+static bool gap_below(const struct position *p, int64_t token)
+{
+	switch (p->state) {
+	case POSITION_NEW:
+		return token > INT64_MIN;
+	case POSITION_RECOVERED:
+		return token > INT64_MIN && token - 1 != p->token;
+	case POSITION_CONFIRMED:
+		return false;
+	}
+	return false;
+}
+
+/* What must stand before rows that end with `token`, for line workers; returns 0 or 1 entries. */
+static unsigned put_before(
+	struct turn *t, const struct position *p, int64_t token, bool fit, struct entry *out)
+{
+	struct replication *r = t->r;
+	if (!fit) {
+		r->stats.unfit_for_lines++;
+		*out = own_position(r, p, token, TO_LINE);
+		return 1;
+	}
+	if (gap_below(p, token)) {
+		r->stats.gaps_closed++;
+		*out = own_position(r, p, token - 1, TO_LINE);
+		return 1;
+	}
+	return 0;
+}
+
+static struct entry *entries_room(struct replication *r, unsigned count)
+{
+	if (count > r->entries_cap) {
+		free(r->entries);
+		r->entries = mem_alloc(count * sizeof(*r->entries));
+		r->entries_cap = count;
+	}
+	return r->entries;
+}
+
+static void entries_shrink(struct replication *r)
+{
+	if (r->entries_cap > ENTRIES_KEPT) {
+		free(r->entries);
+		r->entries = NULL;
+		r->entries_cap = 0;
+	}
+}
+
+static void append_single(struct turn *t, struct position *p, bool fit)
+{
+	struct entry entries[2];
+	int64_t token = t->command->token;
+	unsigned n = put_before(t, p, token, fit, entries);
+	entries[n++] = row_entry(p, t->command->line, token, fit ? TO_ALL : TO_RESP);
+	append(t, entries, n);
+}
+
+static void append_batch(struct turn *t, struct position *p, bool fit)
+{
+	struct replication *r = t->r;
+	unsigned rows = batch_rows(p);
+	int64_t token = t->command->token;
+	for (unsigned i = 0; i < rows && fit; i++) {
+		fit = fits_line(t, batch_row(p, i));
+	}
+	enum audience audience = fit ? TO_ALL : TO_RESP;
+	struct entry *entries = entries_room(r, rows + 2);
+	unsigned n = put_before(t, p, token, fit, entries);
+	for (unsigned i = 0; i < rows; i++) {
+		entries[n++] = row_entry(p, batch_row(p, i), token, audience);
+	}
+	entries[n++] = row_entry(p, t->command->line, token, audience);
+	append(t, entries, n);
+	entries_shrink(r);
+	batch_done(r->batches, p);
+}
+
+/* The number of a torn batch: everybody fetches. Never below what was announced: that would look like a reset. */
+static void append_torn(struct turn *t, struct position *p)
+{
+	struct replication *r = t->r;
+	int64_t token = t->command->token;
+	if (p->state == POSITION_CONFIRMED && token < p->token) {
+		token = p->token;
+	}
+	struct entry entry = own_position(r, p, token, TO_ALL);
+	append(t, &entry, 1);
+	batch_done(r->batches, p);
+}
+
+/* Names that may stand in a line of our own. */
+static bool names_printable(struct slice a, struct slice b)
+{
+	return memchr(a.data, '\n', a.len) == NULL && memchr(b.data, '\n', b.len) == NULL &&
+	       line_is_utf8(a) && line_is_utf8(b);
+}
+
+static int on_rdata(struct turn *t)
+{
+	struct replication *r = t->r;
+	const struct command *c = t->command;
+	bool fit = fits_line(t, c->line);
+	if (!fit && !names_printable(c->stream, c->instance)) {
+		r->stats.malformed++;
+		relay(t, CMD_UNKNOWN, TO_RESP, 0);
+		return OK;
+	}
+	struct position *p = streams_get(r->streams, c->stream, c->instance);
+	if (p == NULL) {
+		relay(t, CMD_RDATA, fit ? TO_ALL : TO_RESP, 0);
+		return refused(t, streams_refused(r->streams), "position");
+	}
+	p->rows++;
+	switch (batches_take(
+		r->batches, p, t->origin->connection, c->line, !c->batch, t->now.mono_ns)) {
+	case BATCH_SINGLE:
+		append_single(t, p, fit);
+		break;
+	case BATCH_WHOLE:
+		append_batch(t, p, fit);
+		break;
+	case BATCH_TORN:
+		append_torn(t, p);
+		break;
+	case BATCH_WAITS:
+	case BATCH_DROPPED:
+		t->receivers = r->last_receivers;
+		return OK;
+	}
+	streams_advance(r->streams, p, c->token, t->now.wall_ms);
+	return OK;
+}
+
+static int on_position(struct turn *t)
+{
+	struct replication *r = t->r;
+	const struct command *c = t->command;
+	if (!fits_line(t, c->line)) {
+		r->stats.malformed++;
+		relay(t, CMD_UNKNOWN, TO_RESP, 0);
+		return OK;
+	}
+	r->one_number = !c->has_prev;
+	struct position *p = streams_get(r->streams, c->stream, c->instance);
+	append(t,
+		&(struct entry){
+			.line = c->line,
+			.name = CMD_POSITION,
+			.audience = TO_ALL,
+			.stream = p == NULL ? 0 : p->stream->number,
+			.instance = p == NULL ? 0 : p->instance->number,
+			.token = c->token,
+		},
+		1);
+	if (p == NULL) {
+		return refused(t, streams_refused(r->streams), "position");
+	}
+	r->stats.resets += streams_set(r->streams, p, c->token, t->now.wall_ms);
+	return OK;
+}
+
+/* One REPLICATE to the writers; a second one within the second waits for replication_tick(). */
+static void ask_writers(struct replication *r, uint64_t now_ns)
+{
+	if (r->asked && now_ns - r->asked_ns < ASK_EVERY_NS) {
+		r->ask_owed = true;
+		return;
+	}
+	r->asked = true;
+	r->ask_owed = false;
+	r->asked_ns = now_ns;
+	r->ops->append(r->context,
+		&(struct entry){
+			.line = SLICE("REPLICATE "),
+			.name = CMD_REPLICATE,
+			.audience = TO_RESP,
+		},
+		1);
+}
+
+struct answering {
+	const struct replication *r;
+	struct bytes *out;
+};
+
+static void answer_position(void *context, struct position *p)
+{
+	struct answering *a = context;
+	print_position(a->r, p, p->token, a->out);
+	bytes_append(a->out, "\n", 1);
+}
+
+static int on_replicate(struct turn *t)
+{
+	struct replication *r = t->r;
+	if (t->origin->direction == FROM_WRITER) {
+		relay(t, CMD_REPLICATE, TO_RESP, 0);
+		return OK;
+	}
+	streams_each(r->streams, answer_position, &(struct answering){r, t->answer});
+	if (streams_unconfirmed(r->streams) > 0 || streams_count(r->streams) == 0) {
+		ask_writers(r, t->now.mono_ns);
+	}
+	return OK;
+}
+
+static int on_user_sync(struct turn *t)
+{
+	struct replication *r = t->r;
+	relay(t, CMD_USER_SYNC, TO_RESP, 0);
+	if (!fits_line(t, t->command->line)) {
+		return OK;
+	}
+	if (user_syncs_set(r->user_syncs, t->command, t->origin->connection, t->now) != OK) {
+		return refused(t, user_syncs_refused(r->user_syncs), "user-sync");
+	}
+	return OK;
+}
+
+static int on_clear_user_sync(struct turn *t)
+{
+	relay(t, CMD_CLEAR_USER_SYNC, TO_RESP, 0);
+	user_syncs_clear(t->r->user_syncs, t->command->instance_id);
+	return OK;
+}
+
+static int on_user_ip(struct turn *t)
+{
+	if (t->origin->direction != FROM_WRITER) {
+		t->channel = t->r->user_ip_channel;
+	}
+	relay(t, CMD_USER_IP, TO_RESP, 0);
+	return OK;
+}
+
+static int on_remote_server_up(struct turn *t)
+{
+	bool line = t->origin->direction != FROM_WRITER;
+	enum audience audience = fits_line(t, t->command->line) ? TO_ALL : TO_RESP;
+	relay(t, CMD_REMOTE_SERVER_UP, audience, line ? t->origin->connection : 0);
+	return OK;
+}
+
+/* To the RESP workers, and no more. */
+static int on_other(struct turn *t)
+{
+	relay(t, t->command->name, TO_RESP, 0);
+	return OK;
+}
+
+/* The session's own words; over RESP nobody says them, and whoever does is relayed. */
+static int on_line_word(struct turn *t)
+{
+	if (t->origin->direction == FROM_WRITER) {
+		relay(t, t->command->name, TO_RESP, 0);
+	}
+	return OK;
+}
+
+void replication_count(struct replication *r, enum command_name name)
+{
+	r->stats.commands[name]++;
+}
+
+void replication_disconnected(struct replication *r, uint64_t connection, struct instant now)
+{
+	batches_closed(r->batches, connection);
+	user_syncs_closed(r->user_syncs, connection, now);
+}
+
+/* Say CLEAR_USER_SYNC for a process that no longer can. */
+static void clear_silent(struct replication *r, struct slice instance_id)
+{
+	bytes_clear(&r->line);
+	bytes_append_string(&r->line, "CLEAR_USER_SYNC ");
+	bytes_append_slice(&r->line, instance_id);
+	r->ops->append(r->context,
+		&(struct entry){
+			.line = bytes_slice(&r->line),
+			.name = CMD_CLEAR_USER_SYNC,
+			.audience = TO_RESP,
+		},
+		1);
+	struct slice id = {r->line.data + r->line.len - instance_id.len, instance_id.len};
+	unsigned users = user_syncs_clear(r->user_syncs, id);
+	r->stats.user_syncs_expired += users;
+	journal(JOURNAL_NOTICE,
+		"a silent process was cleared: its users no longer count as syncing",
+		"tenant=%s instance_id=%s users=%u", JQ(r->tenant), JQ(id), users);
+}
+
+uint64_t replication_tick(struct replication *r, struct instant now)
+{
+	struct slice silent;
+	while (user_syncs_expired(r->user_syncs, now, &silent)) {
+		clear_silent(r, silent);
+	}
+	if (r->ask_owed) {
+		ask_writers(r, now.mono_ns);
+	}
+	uint64_t due = user_syncs_tick(r->user_syncs, now);
+	uint64_t batch_due = batches_expire(r->batches, now.mono_ns);
+	due = batch_due < due ? batch_due : due;
+	if (r->ask_owed && r->asked_ns + ASK_EVERY_NS < due) {
+		due = r->asked_ns + ASK_EVERY_NS;
+	}
+	return due;
+}
+
+unsigned replication_collect(struct replication *r, struct store_batch *batch)
+{
+	return streams_collect(r->streams, r->tenant, r->one_number, batch) +
+	       user_syncs_collect(r->user_syncs, r->tenant, batch);
+}
+
+bool replication_dirty(const struct replication *r)
+{
+	return streams_dirty(r->streams) || user_syncs_dirty(r->user_syncs);
+}
+
+void replication_load_position(struct replication *r, const struct store_position *position)
+{
+	if (streams_load(r->streams, position) && position->prev == STREAMS_ONE_NUMBER) {
+		r->one_number = true;
+	}
+}
+
+void replication_load_instance(
+	struct replication *r, const struct store_instance *instance, struct instant now)
+{
+	user_syncs_load_instance(r->user_syncs, instance, now);
+}
+
+void replication_load_user_sync(struct replication *r, const struct store_user_sync *sync)
+{
+	user_syncs_load_user(r->user_syncs, sync);
+}
+
+struct telling {
+	void (*each)(void *context, const struct position_facts *facts);
+	void *context;
+};
+
+static void tell_position(void *context, struct position *p)
+{
+	const struct telling *telling = context;
+	telling->each(telling->context, &(struct position_facts){
+						.stream = {p->stream->text, p->stream->len},
+						.instance = {p->instance->text, p->instance->len},
+						.token = p->token,
+						.confirmed = p->state == POSITION_CONFIRMED,
+						.rows = p->rows,
+						.heard_ms = p->heard_ms,
+					});
+}
+
+void replication_positions(const struct replication *r,
+	void (*each)(void *context, const struct position_facts *facts), void *context)
+{
+	streams_each(r->streams, tell_position, &(struct telling){each, context});
+}
+
+void replication_user_syncs(const struct replication *r,
+	void (*each)(void *context, const struct user_sync_facts *facts), void *context)
+{
+	user_syncs_each(r->user_syncs, each, context);
+}
+
+const struct replication_stats *replication_stats(const struct replication *r)
+{
+	/* What the parts count is gathered when asked for; it is a view, the facts stay theirs. */
+	struct replication_stats *stats = &((struct replication *)r)->stats;
+	const struct batches_stats *batches = batches_stats(r->batches);
+	stats->batches = batches->whole;
+	stats->batches_torn = batches->torn;
+	stats->batches_over_limit = batches->over_limit;
+	stats->batch_rows = batches->rows;
+	stats->batch_bytes = batches->bytes;
+	stats->positions = streams_count(r->streams);
+	stats->instances = user_syncs_instances(r->user_syncs);
+	stats->users_syncing = user_syncs_users(r->user_syncs);
+	stats->refused_full = streams_refused(r->streams) + user_syncs_refused(r->user_syncs);
+	return stats;
+}
+
+static int (*const handlers[CMD_COUNT])(struct turn *t) = {
+	[CMD_UNKNOWN] = on_other,
+	[CMD_SERVER] = on_line_word,
+	[CMD_PING] = on_line_word,
+	[CMD_NAME] = on_line_word,
+	[CMD_REPLICATE] = on_replicate,
+	[CMD_RDATA] = on_rdata,
+	[CMD_POSITION] = on_position,
+	[CMD_ERROR] = on_line_word,
+	[CMD_USER_SYNC] = on_user_sync,
+	[CMD_CLEAR_USER_SYNC] = on_clear_user_sync,
+	[CMD_FEDERATION_ACK] = on_other,
+	[CMD_REMOVE_PUSHER] = on_other,
+	[CMD_USER_IP] = on_user_ip,
+	[CMD_REMOTE_SERVER_UP] = on_remote_server_up,
+	[CMD_LOCK_RELEASED] = on_other,
+	[CMD_NEW_ACTIVE_TASK] = on_other,
+	[CMD_CANCEL_TASK] = on_other,
+	[CMD_SYNC] = on_other,
+	[CMD_INVALIDATE_CACHE] = on_other,
+};
