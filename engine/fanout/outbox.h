@@ -23,6 +23,7 @@ struct fanout;
 struct outbox;
 struct owed;
 struct chunk;
+struct subscription; /* of pattern.c */
 
 /* A place in a log's segment. */
 struct place {
@@ -57,11 +58,12 @@ struct outbox {
 	struct cursor *flight_cursor;
 	struct place flight_end;
 	size_t flight_bytes;
-	uint64_t connection; /* for messages that are not for it */
+	struct subscription *subscriptions; /* by glob; pattern.c's */
+	uint64_t connection;                /* for messages that are not for it */
 };
 
 void outbox_init(struct outbox *outbox, uint64_t connection);
-/* Frees all; what was in flight must have come back. */
+/* Frees all; what was in flight must have come back, and the subscriptions have ended. */
 void outbox_finish(struct outbox *outbox);
 
 /* Append reply bytes: they go out after everything that the cursors are behind now. */

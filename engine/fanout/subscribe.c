@@ -1,11 +1,7 @@
 /* One tenant's channels and logs.
  *
  * Called by the hub's tenant; calls log.c and outbox.c. A channel exists while somebody hears it. A message to a channel that
- * nobody hears is not encoded at all; one that is heard in several encodings is encoded once for each of them:
- *
- *     RESP2   *3 $7 message   + tail        tail: $n channel $m payload
- *     RESP3   >3 $7 message   + tail
- *     line    payload + newline
+ * nobody hears is not encoded at all; one that is heard in several encodings is encoded once for each of them.
  *
  * Numbers of channels are never reused within a tenant, so an old filter can never match a new channel.
  */
@@ -24,22 +20,6 @@ struct channel {
 	unsigned subscribers[ENC_COUNT];
 	unsigned key_len;
 	char key[]; /* the kind, then the name */
-};
-
-struct head {
-	const char *bytes;
-	size_t len;
-};
-
-#define HEAD(text)                                                                                 \
-	{                                                                                          \
-		(text), sizeof(text) - 1                                                           \
-	}
-static const struct head heads[ENC_LINE][CHANNEL_LINE] = {
-	[ENC_RESP2] = {[CHANNEL_PLAIN] = HEAD("*3\r\n$7\r\nmessage\r\n"),
-		[CHANNEL_SHARD] = HEAD("*3\r\n$8\r\nsmessage\r\n")},
-	[ENC_RESP3] = {[CHANNEL_PLAIN] = HEAD(">3\r\n$7\r\nmessage\r\n"),
-		[CHANNEL_SHARD] = HEAD(">3\r\n$8\r\nsmessage\r\n")},
 };
 
 void fanout_init(struct fanout *fanout, struct log_pool *pool, void (*ready)(struct outbox *outbox))
@@ -258,51 +238,6 @@ void fanout_channels(const struct fanout *fanout, enum channel_kind kind,
 
 /* ---- append ---- */
 
-static size_t bulk_len(size_t len)
-{
-	size_t digits = 1;
-	for (size_t n = len; n >= 10; n /= 10) {
-		digits++;
-	}
-	return 1 + digits + 2 + len + 2;
-}
-
-static char *put_bulk(char *out, struct slice s)
-{
-	*out++ = '$';
-	out += decimal((int64_t)s.len, out);
-	*out++ = '\r';
-	*out++ = '\n';
-	if (s.len > 0) {
-		memcpy(out, s.data, s.len);
-	}
-	out += s.len;
-	*out++ = '\r';
-	*out++ = '\n';
-	return out;
-}
-
-static void append_resp(struct log *log, const struct head *head, struct slice name,
-	struct slice payload, const struct log_mark *mark)
-{
-	size_t len = head->len + bulk_len(name.len) + bulk_len(payload.len);
-	char *out = log_reserve(log, len);
-	memcpy(out, head->bytes, head->len);
-	char *end = put_bulk(put_bulk(out + head->len, name), payload);
-	assert((size_t)(end - out) == len);
-	log_commit(log, len, mark);
-}
-
-static void append_line(struct log *log, struct slice payload, const struct log_mark *mark)
-{
-	char *out = log_reserve(log, payload.len + 1);
-	if (payload.len > 0) {
-		memcpy(out, payload.data, payload.len);
-	}
-	out[payload.len] = '\n';
-	log_commit(log, payload.len + 1, mark);
-}
-
 unsigned fanout_append(struct fanout *fanout, enum channel_kind kind, struct slice name,
 	struct slice payload, struct log_mark mark)
 {
@@ -317,12 +252,10 @@ unsigned fanout_append(struct fanout *fanout, enum channel_kind kind, struct sli
 			continue;
 		}
 		receivers += channel->subscribers[encoding];
-		if (encoding == ENC_LINE) {
-			append_line(fanout->logs[encoding], payload, &mark);
-		} else {
-			append_resp(fanout->logs[encoding], &heads[encoding][kind], name, payload,
-				&mark);
-		}
+		size_t len = message_len(encoding, kind, name, payload);
+		message_put(
+			log_reserve(fanout->logs[encoding], len), encoding, kind, name, payload);
+		log_commit(fanout->logs[encoding], len, &mark);
 	}
 	return receivers;
 }
@@ -387,6 +320,16 @@ size_t fanout_collect(struct fanout *fanout, unsigned shard)
 		}
 	}
 	return freed;
+}
+
+bool fanout_has_logs(const struct fanout *fanout)
+{
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		if (fanout->logs[encoding] != NULL) {
+			return true;
+		}
+	}
+	return false;
 }
 
 uint64_t fanout_backlog(const struct fanout *fanout)

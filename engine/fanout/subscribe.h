@@ -7,13 +7,8 @@
 #ifndef MILLRACE_FANOUT_SUBSCRIBE_H
 #define MILLRACE_FANOUT_SUBSCRIBE_H
 
+#include "engine/fanout/message.h"
 #include "engine/fanout/outbox.h"
-
-/* How a message looks to a reader; each has a log of its own. */
-enum encoding { ENC_RESP2, ENC_RESP3, ENC_LINE, ENC_COUNT };
-
-/* The name spaces of channels: SUBSCRIBE's, SSUBSCRIBE's, and the one that line workers hear. */
-enum channel_kind { CHANNEL_PLAIN, CHANNEL_SHARD, CHANNEL_LINE, CHANNEL_KINDS };
 
 struct channel;
 
@@ -70,6 +65,7 @@ void fanout_publish_upto(struct fanout *fanout, const struct fanout_ends *ends);
 
 /* Free segments that everybody has had, and logs without a reader. Returns the bytes freed. */
 size_t fanout_collect(struct fanout *fanout, unsigned shard);
+bool fanout_has_logs(const struct fanout *fanout);
 uint64_t fanout_backlog(const struct fanout *fanout);
 
 #endif

@@ -10,17 +10,21 @@
 #ifndef MILLRACE_HUB_SHARD_H
 #define MILLRACE_HUB_SHARD_H
 
+#include <stdatomic.h>
+
 #include "engine/fanout/log.h"
+#include "engine/fanout/pattern.h"
 #include "engine/hub/config.h"
+#include "engine/hub/process.h"
+#include "engine/protocol/resp.h"
 #include "engine/redis/client.h"
-#include "engine/replication/handler.h"
+#include "engine/replication/line_session.h"
 #include "ring/ring.h"
 #include "ring/wheel.h"
 #include "store/store.h"
 
 struct conn;
 struct tenant;
-struct pattern;
 struct hub;
 
 /* Tags of listeners: what a connection speaks is known from where it came in. */
@@ -35,7 +39,6 @@ struct shard_stats {
 	uint64_t published_bytes;
 	uint64_t channels_refused, tenants_refused;
 	uint64_t publishers_paused;
-	uint64_t rows[3]; /* reserved for the row log */
 };
 
 struct shard {
@@ -48,6 +51,7 @@ struct shard {
 	struct instant now;
 
 	struct conn **conns; /* by the ring's slot */
+	uint32_t conns_max;
 	unsigned conns_count;
 	uint64_t next_connection;
 	struct conn *ready, *ready_last; /* to be flushed in this turn */
@@ -55,13 +59,16 @@ struct shard {
 	struct conn *paused;             /* publishers that are not read from */
 
 	struct tenant *tenants; /* a table by name */
+	unsigned known_tenants; /* with knowledge */
 	struct tenant *touched; /* appended to, or changed, in this turn */
 	struct log_pool pool;
-	struct pattern *patterns; /* a table by glob */
-	unsigned patterns_count;
+	struct patterns patterns;
 
+	struct processes *processes;
 	struct cache *cache;
 	struct redis_env env;
+	struct resp_limits resp_limits, stranger_limits;
+	struct line_options line_options;
 	struct bytes reply; /* where verbs and sessions write before it is put in order */
 	struct wheel_timer cache_timer, limits_timer, save_timer;
 	size_t limits_checked_bytes;
@@ -71,10 +78,14 @@ struct shard {
 	struct line_writers line_writers;
 	struct store_batch *batch;
 	uint64_t submitted, durable; /* numbers of batches */
-	bool unsaved;                /* a tenant has changes that the store has not seen */
+	uint64_t save_interval_ns;
+	bool unsaved;    /* a tenant has changes that the store has not seen */
+	bool save_due;   /* the interval is over */
+	bool announcing; /* a tenant has announcements that wait for the disk */
 	bool stopping;
 	uint64_t stop_at_ns;
 	struct shard_stats stats;
+	atomic_bool running; /* its ring may be woken */
 };
 
 /* owner: the thread that runs it calls init, then turns, then finish. errors: of ring_create(). */
@@ -84,6 +95,9 @@ void shard_finish(struct shard *shard);
 
 /* One turn. False: everything is closed after shard_stop(), or the ring is broken. */
 bool shard_turn(struct shard *shard);
+
+/* Take over what CONFIG SET may have changed. */
+void shard_configure(struct shard *shard);
 
 /* Begin to stop: no new connections, what is owed goes out within shutdown-timeout. */
 void shard_stop(struct shard *shard);

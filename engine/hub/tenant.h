@@ -26,6 +26,7 @@ struct tenant {
 	struct fanout fanout;
 	struct replication *replication; /* NULL until there is something to know */
 	struct wheel_timer timer;        /* replication_tick() */
+	uint64_t due_ns;
 	struct tenant *next_touched;
 	bool touched;
 	struct announcement *announcements; /* a ring, only with appendfsync always */
@@ -41,6 +42,7 @@ struct tenant *tenant_need(struct shard *shard, struct slice channel);
 /* Its knowledge, made if need be; NULL above TENANTS_MAX. */
 struct replication *tenant_replication(struct tenant *tenant);
 struct slice tenant_name(const struct tenant *tenant);
+struct tenant *tenant_of_fanout(struct fanout *fanout);
 
 /* The tenant's log or knowledge has changed: it is looked at before this turn ends. */
 void tenant_touch(struct tenant *tenant);
@@ -56,15 +58,11 @@ bool tenant_announce_durable(struct tenant *tenant, uint64_t durable);
 /* Make the log's end visible now, where nothing has to wait for the disk: before a splice. */
 void tenant_settle(struct tenant *tenant);
 
+/* A connection is gone: every tenant that it may have spoken for hears of it. */
+void tenants_disconnected(struct shard *shard, uint64_t connection);
+
 /* Free what nobody needs; the tenant itself may be gone afterwards. */
 void tenant_collect(struct tenant *tenant);
 void tenants_destroy(struct shard *shard);
-
-/* Patterns: who hears every channel that a glob matches gets a copy of each message. */
-bool pattern_subscribe(struct conn *conn, struct slice glob);
-bool pattern_unsubscribe(struct conn *conn, struct slice glob);
-void patterns_of(
-	const struct conn *conn, void (*each)(void *context, struct slice glob), void *context);
-void patterns_leave(struct conn *conn);
 
 #endif
