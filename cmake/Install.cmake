@@ -1,1 +1,31 @@
-# Installing and packaging.
+# Installing by the GNU folders, and a Debian package (cpack --config build/release/CPackConfig.cmake).
+foreach(program millraced millrace-bench)
+	if(TARGET ${program})
+		install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+	endif()
+endforeach()
+install(FILES docs/millraced.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+install(FILES docs/millrace.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
+install(FILES README.md CHANGES.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES deploy/prometheus-alerts.yml deploy/90-millrace.conf
+	DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)
+
+# A package's configuration is in /etc and its unit where systemd looks, whatever the prefix of the rest.
+set(MILLRACE_UNITDIR "lib/systemd/system" CACHE STRING "Folder of systemd units, below the prefix")
+set(MILLRACE_CONFDIR "${CMAKE_INSTALL_FULL_SYSCONFDIR}/millrace" CACHE PATH "Folder of millrace.conf")
+configure_file(deploy/millraced.service.in ${PROJECT_BINARY_DIR}/millraced.service @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/millraced.service DESTINATION ${MILLRACE_UNITDIR})
+install(FILES deploy/millrace.conf DESTINATION ${MILLRACE_CONFDIR})
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME millrace)
+set(CPACK_PACKAGE_VENDOR millrace)
+set(CPACK_PACKAGE_CONTACT "the millrace maintainers <root@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${PROJECT_SOURCE_DIR}/deploy/conffiles")
+include(CPack)

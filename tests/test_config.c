@@ -8,6 +8,7 @@
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
 #include "engine/hub/directive.h"
+#include "engine/hub/directive_text.h"
 #include "engine/hub/words.h"
 #include "store/store.h"
 
@@ -580,6 +581,55 @@ static void test_help_tells_every_directive(void)
 	bytes_finish(&out);
 }
 
+static char *read_manual(void)
+{
+	struct bytes text = {0};
+	FILE *file = fopen(TESTS_DIR "/../docs/millrace.conf.5", "r");
+	UNIT_REQUIRE(file != NULL);
+	size_t len;
+	while ((len = fread(bytes_reserve(&text, 65536), 1, 65536, file)) > 0) {
+		text.len += len;
+	}
+	fclose(file);
+	bytes_append(&text, "", 1);
+	return text.data;
+}
+
+/* Name, type, sentence and default of each, as the table has them. */
+static void test_manual_tells_every_directive(void)
+{
+	char *manual = read_manual();
+	size_t count;
+	const struct directive *table = directive_table(&count);
+	for (size_t i = 0; i < count; i++) {
+		struct bytes entry = {0};
+		struct bytes initial = {0};
+		bytes_printf(&entry, ".TP\n.BI %s \" ", table[i].name);
+		directive_print_type(&table[i], &entry);
+		bytes_printf(&entry, "\"\n%s\n", table[i].sentence);
+		bytes_append(&entry, "", 1);
+		const char *at = strstr(manual, entry.data);
+		bool mutable = (table[i].flags & DIRECTIVE_MUTABLE) != 0;
+		bool empty = table[i].initial[0] == '\0';
+		bytes_printf(&initial, "\nDefault: %s.%s\n", empty ? "empty" : table[i].initial,
+			mutable ? " Can be changed at run time." : "");
+		bytes_append(&initial, "", 1);
+		const char *behind = at == NULL ? NULL : strstr(at, "\nDefault: ");
+		if (behind == NULL || strncmp(behind, initial.data, initial.len - 1) != 0) {
+			printf("docs/millrace.conf.5 does not say:\n%s...%s", entry.data,
+				initial.data);
+			CU_FAIL("manual");
+		}
+		bytes_finish(&entry);
+		bytes_finish(&initial);
+	}
+	const struct foreign_directive *foreign = directive_foreign_table(&count);
+	for (size_t i = 0; i < count; i++) {
+		CU_ASSERT_PTR_NOT_NULL(strstr(manual, foreign[i].pattern));
+	}
+	free(manual);
+}
+
 static const struct unit_test tests[] = {
 	UNIT_TEST(test_defaults_are_those_of_the_manual),
 	UNIT_TEST(test_words_are_cut_as_redis_cuts_them),
@@ -600,6 +650,7 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(test_addresses_are_those_the_ring_listens_on),
 	UNIT_TEST(test_words_of_enums_stand_in_their_order),
 	UNIT_TEST(test_help_tells_every_directive),
+	UNIT_TEST(test_manual_tells_every_directive),
 };
 
 int main(int argc, char **argv)
