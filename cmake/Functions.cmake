@@ -81,21 +81,26 @@ function(millrace_script_test name)
 	millrace_test_properties(${name} ${ARG_TIMEOUT} "${ARG_LABELS}")
 endfunction()
 
-# millrace_fuzz(<name> SOURCES <file>... LIBS <target>... [CORPUS <folder>])
-# A libFuzzer target, fuzz_<name>, in the preset `fuzz` only; its test is a short run over the corpus.
+# millrace_fuzz(<name> SOURCES <file>... LIBS <target>... CORPUS <folder>)
+# A program fuzz_<name> around LLVMFuzzerTestOneInput(). In the preset `fuzz` it is a libFuzzer target; elsewhere
+# tests/fuzz_main.c plays the corpus and mutations of it, from a seed. Its test is a short run of that.
 function(millrace_fuzz name)
 	cmake_parse_arguments(PARSE_ARGV 1 ARG "" "CORPUS" "SOURCES;LIBS")
-	if(NOT "fuzzer" IN_LIST MILLRACE_SANITIZE)
-		return()
-	endif()
+	get_filename_component(corpus ${ARG_CORPUS} ABSOLUTE)
 	add_executable(fuzz_${name} ${ARG_SOURCES})
-	target_link_libraries(fuzz_${name} PRIVATE millrace_options ${ARG_LIBS})
-	target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-	# New inputs go to the first folder, in the build tree; the corpus in the sources is only read.
-	set(found ${CMAKE_CURRENT_BINARY_DIR}/found_${name})
-	file(MAKE_DIRECTORY ${found})
-	add_test(NAME fuzz_${name}
-		COMMAND fuzz_${name} -max_total_time=20 -timeout=10 -rss_limit_mb=1024 ${found} ${ARG_CORPUS}
-		WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+	target_link_libraries(fuzz_${name} PRIVATE millrace_allocator millrace_options ${ARG_LIBS})
+	if("fuzzer" IN_LIST MILLRACE_SANITIZE)
+		target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+		# New inputs go to the first folder, in the build tree; the corpus in the sources is only read.
+		set(found ${PROJECT_BINARY_DIR}/found/${name})
+		file(MAKE_DIRECTORY ${found})
+		set(arguments -max_total_time=20 -timeout=10 -rss_limit_mb=2048 ${found} ${corpus})
+	else()
+		target_sources(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz_main.c)
+		set(arguments ${corpus})
+	endif()
+	millrace_link_time_optimisation(fuzz_${name})
+	add_test(NAME fuzz_${name} COMMAND fuzz_${name} ${arguments}
+		WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
 	millrace_test_properties(fuzz_${name} 120 fuzz)
 endfunction()

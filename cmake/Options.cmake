@@ -1,7 +1,7 @@
 # Compiler options, carried by the target millrace_options that everything of ours links to.
 add_library(millrace_options INTERFACE)
 target_include_directories(millrace_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_definitions(millrace_options INTERFACE _GNU_SOURCE MILLRACE_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(millrace_options INTERFACE _GNU_SOURCE)
 target_compile_options(millrace_options INTERFACE
 	-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
 	-Wno-format-nonliteral -Wno-format-zero-length -fno-common -fno-omit-frame-pointer

@@ -27,7 +27,9 @@ ALLOWED = {
     "engine/replication/": ["engine/replication/"] + REPLICATION,
     "engine/redis/": ["engine/redis/"] + REDIS,
     "engine/hub/": ["engine/hub/"] + HUB,
-    "engine/main.c": ["engine/hub/"] + HUB,
+    "engine/host.c": ["engine/host.h", "engine/hub/"] + HUB,
+    "engine/host.h": ["engine/hub/"] + HUB,
+    "engine/main.c": ["engine/host.h", "engine/hub/"] + HUB,
     "ring/": ["ring/"] + BASE,
     "store/": ["store/"] + BASE,
     "bench/": ["bench/", "engine/protocol/"] + BASE,
@@ -42,7 +44,8 @@ ONLY_IN = {
 }
 
 # The rest of engine/ is given bytes and time, and asks nobody for them.
-MAY_ASK_THE_KERNEL = ["engine/main.c", "engine/hub/http.c", "engine/base/journal.c"]
+MAY_ASK_THE_KERNEL = [
+    "engine/main.c", "engine/host.c", "engine/hub/http.c", "engine/base/journal.c"]
 KERNEL = re.compile(
     r"^(unistd|fcntl|poll|signal|time|pthread|threads|sched|dirent|netdb|termios|syslog|spawn|"
     r"aio|mqueue|semaphore|ifaddrs|ucontext|net/.*|arpa/.*|netinet/.*|linux/.*|"

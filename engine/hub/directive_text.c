@@ -161,7 +161,7 @@ static int refuse(const struct directive *directive, struct slice value, int err
 					   "pubsub), its hard limit, its soft limit, seconds");
 		break;
 	case DIRECTIVE_LIST:
-		bytes_append_string(&must, "of at most 64 words without a zero byte");
+		bytes_append_string(&must, "of at most 64 words without blanks and quotes");
 		break;
 	case DIRECTIVE_BOOL:
 	case DIRECTIVE_WORD:
@@ -253,6 +253,18 @@ static void release_list(struct config_list *list)
 	*list = (struct config_list){NULL, 0};
 }
 
+/* No name of a host or an instance has blanks or quotes; so a list is written as it is. */
+static bool is_item(struct slice word)
+{
+	for (size_t i = 0; i < word.len; i++) {
+		unsigned char c = (unsigned char)word.data[i];
+		if (c <= ' ' || c == '"' || c == '\'' || c == 0x7f) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Empty words are left out, so that "" is the empty list. */
 static int parse_list(const struct slice *words, size_t count, struct config_list *out)
 {
@@ -261,7 +273,7 @@ static int parse_list(const struct slice *words, size_t count, struct config_lis
 		return -E_RANGE;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (has_zero_byte(words[i])) {
+		if (!is_item(words[i])) {
 			return -E_SYNTAX;
 		}
 	}
