@@ -49,6 +49,12 @@ bool slice_starts(struct slice s, struct slice prefix)
 	       (prefix.len == 0 || memcmp(s.data, prefix.data, prefix.len) == 0);
 }
 
+bool slice_ends(struct slice s, struct slice suffix)
+{
+	return s.len >= suffix.len && (suffix.len == 0 || memcmp(s.data + s.len - suffix.len,
+								  suffix.data, suffix.len) == 0);
+}
+
 struct slice slice_cut(struct slice *rest, char separator)
 {
 	struct slice head = *rest;

@@ -25,6 +25,7 @@ struct slice slice_of(const char *string); /* a NUL-terminated string; NULL give
 bool slice_equal(struct slice a, struct slice b);
 bool slice_equal_nocase(struct slice a, struct slice b); /* ASCII letters only */
 bool slice_starts(struct slice s, struct slice prefix);
+bool slice_ends(struct slice s, struct slice suffix);
 
 /* Cut `*rest` at the first `separator`: returns what stands before it and leaves what stands behind
  * it in `*rest`. Without a separator all is returned and `*rest` becomes empty (data NULL). */

@@ -65,6 +65,10 @@ struct shard {
 	struct patterns patterns;
 
 	struct processes *processes;
+	struct process *processes_by_command[CMD_COUNT]; /* the one named last */
+	struct process *run;                             /* the handler that runs now */
+	uint64_t run_began_ns;
+	bool run_timed;
 	struct cache *cache;
 	struct redis_env env;
 	struct resp_limits resp_limits, stranger_limits;

@@ -11,6 +11,7 @@
 #include "engine/hub/tenant.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,7 +122,50 @@ static int64_t append_entries(void *context, const struct entry *entries, unsign
 	return receivers;
 }
 
-static const struct replication_ops replication_ops = {.append = append_entries};
+/* ---- the accounts of the handlers' runs ---- */
+
+/* Whether the name's last part, behind its last hyphen, is the stream (which has no hyphen). */
+static bool names_stream(struct slice name, struct slice stream)
+{
+	return name.len > stream.len && name.data[name.len - stream.len - 1] == '-' &&
+	       slice_ends(name, stream);
+}
+
+/* `replication-RDATA-events`, `replication-USER_SYNC`: the names that Synapse's own metrics have. A few streams make up nearly all
+ * rows, so the last one is remembered by its name. */
+static struct process *process_of(struct shard *shard, const struct command *command)
+{
+	struct process **known = &shard->processes_by_command[command->name];
+	bool by_stream = command->name == CMD_RDATA || command->name == CMD_POSITION;
+	if (*known != NULL && (!by_stream || names_stream(process_name(*known), command->stream))) {
+		return *known;
+	}
+	char text[PROCESS_NAME_MAX];
+	struct slice stream = by_stream ? command->stream : (struct slice){"", 0};
+	int len = snprintf(text, sizeof(text), "replication-%s%s%.*s", command_word(command->name),
+		by_stream ? "-" : "", SLICE_ARG(stream));
+	size_t kept = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
+	*known = process_named(shard->processes, (struct slice){text, kept});
+	return *known;
+}
+
+static void run_begins(void *context, const struct command *command)
+{
+	struct shard *shard = ((struct tenant *)context)->shard;
+	shard->run = process_of(shard, command);
+	shard->run_timed = process_begin(shard->run);
+	shard->run_began_ns = shard->run_timed ? ring_clock_ns() : 0;
+}
+
+static void run_ends(void *context, bool failed)
+{
+	struct shard *shard = ((struct tenant *)context)->shard;
+	process_end(
+		shard->run, failed, shard->run_timed ? ring_clock_ns() - shard->run_began_ns : 0);
+}
+
+static const struct replication_ops replication_ops = {
+	.append = append_entries, .begin = run_begins, .end = run_ends};
 
 struct replication *tenant_replication(struct tenant *tenant)
 {
@@ -151,10 +195,19 @@ static void tenant_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 
 /* ---- publishing ---- */
 
-/* Whether the message is a replication command, or is on a tenant that speaks replication. */
+/* What makes a channel a homeserver's: the words that only replication has a use for. */
+static bool is_telling(const struct command *command)
+{
+	return command->wrong == NULL &&
+	       (command->name == CMD_RDATA || command->name == CMD_POSITION ||
+		       command->name == CMD_REPLICATE || command->name == CMD_USER_SYNC ||
+		       command->name == CMD_CLEAR_USER_SYNC);
+}
+
+/* Whether the message is on a tenant that speaks replication, or says that it is one. */
 static bool is_replication(struct shard *shard, struct slice channel, const struct command *command)
 {
-	if (command->name != CMD_UNKNOWN) {
+	if (is_telling(command)) {
 		return true;
 	}
 	struct tenant *tenant = tenant_find(shard, channel);
@@ -184,8 +237,8 @@ int64_t tenant_publish(struct shard *shard, const struct origin *origin, bool sh
 	}
 	struct command command;
 	const char *why = NULL;
-	int error = command_parse(payload, &command, &why);
-	if (error != OK || !is_replication(shard, channel, &command)) {
+	command_parse(payload, &command, &why);
+	if (!is_replication(shard, channel, &command)) {
 		return publish_plain(shard, CHANNEL_PLAIN, channel, payload);
 	}
 	struct tenant *tenant = tenant_need(shard, channel);
@@ -194,7 +247,7 @@ int64_t tenant_publish(struct shard *shard, const struct origin *origin, bool sh
 		return publish_plain(shard, CHANNEL_PLAIN, channel, payload);
 	}
 	int64_t receivers = 0;
-	error = replication_handle(
+	int error = replication_handle(
 		replication, origin, channel, &command, shard->now, NULL, &receivers, &why);
 	assert(error == OK || error == -E_FULL);
 	shard->unsaved = shard->unsaved || replication_dirty(replication);

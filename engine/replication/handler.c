@@ -168,6 +168,9 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 	struct turn t = {r, origin, command, channel, now, answer, 0, NULL};
 	int result = OK;
 	r->stats.commands[command->name]++;
+	if (r->ops->begin != NULL) {
+		r->ops->begin(r->context, command);
+	}
 	if (!permitted(origin, command)) {
 		t.why = "this side may not send that command";
 		result = -E_NOT_ALLOWED;
@@ -184,6 +187,9 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 	} else {
 		t.channel = (struct slice){NULL, 0};
 		result = handlers[command->name](&t);
+	}
+	if (r->ops->end != NULL) {
+		r->ops->end(r->context, result != OK);
 	}
 	*receivers = t.receivers;
 	*why = t.why;

@@ -36,6 +36,9 @@ struct replication_ops {
 	/* Append entries to the tenant's log: together, in this order, nothing in between. The one way in.
 	 * Returns how many connections will get the last of them. */
 	int64_t (*append)(void *context, const struct entry *entries, unsigned count);
+	/* A run of a handler, which is a background process with an account, begins and ends. Both NULL: no accounts. */
+	void (*begin)(void *context, const struct command *command);
+	void (*end)(void *context, bool failed);
 };
 
 /* The connection that a command came from. `id` names it for the batches and instances that it writes; `full_name`
