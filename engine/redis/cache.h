@@ -38,18 +38,21 @@ struct slice cache_get(struct cache *cache, int db, struct slice key, int64_t no
 struct slice cache_peek(struct cache *cache, int db, struct slice key, int64_t now_ms);
 bool cache_exists(struct cache *cache, int db, struct slice key, int64_t now_ms);
 
-/* expiry_ms: wall clock, CACHE_NO_EXPIRY, or CACHE_KEEP_EXPIRY (what the key has now). `value` may
- * be a slice of the cache's own. errors: -E_FULL above the limit and nothing may be evicted. */
+/* expiry_ms: wall clock, CACHE_NO_EXPIRY, or CACHE_KEEP_EXPIRY (what the key has now). `value` must
+ * not be a slice of the cache's own.
+ * errors: -E_FULL above the limit and nothing may be evicted; -E_TOO_LONG above 512 MiB. */
 int cache_set(struct cache *cache, int db, struct slice key, struct slice value, int64_t expiry_ms,
 	int64_t now_ms);
 bool cache_delete(struct cache *cache, int db, struct slice key, int64_t now_ms);
 /* True while the limit allows another write, after evicting for it a bounded number of keys. */
-bool cache_make_room(struct cache *cache);
+bool cache_make_room(struct cache *cache, int64_t now_ms);
 
 /* errors: -E_GONE no such key. */
 int cache_expiry(struct cache *cache, int db, struct slice key, int64_t now_ms, int64_t *expiry_ms);
 int cache_set_expiry(
 	struct cache *cache, int db, struct slice key, int64_t expiry_ms, int64_t now_ms);
+/* Make a key a recent one; false: no such key. */
+bool cache_touch(struct cache *cache, int db, struct slice key, int64_t now_ms);
 /* How long ago the key was written or read. errors: -E_GONE. */
 int cache_idle(struct cache *cache, int db, struct slice key, int64_t now_ms, int64_t *idle_ms);
 /* The memory one key takes. errors: -E_GONE. */
@@ -95,7 +98,7 @@ struct cache_stats {
 	size_t entries, memory_bytes, memory_bytes_max;
 	enum cache_policy policy;
 };
-const struct cache_stats *cache_stats(const struct cache *cache);
+const struct cache_stats *cache_stats(struct cache *cache);
 void cache_reset_stats(struct cache *cache); /* the counters; not what is now */
 
 #endif

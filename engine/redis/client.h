@@ -26,6 +26,7 @@ struct client {
 	bool close_after_reply; /* QUIT, a protocol error, CLIENT KILL of itself */
 	bool close_now;         /* an HTTP request in disguise: close without a word */
 	bool no_evict, no_touch;
+	bool executing; /* EXEC runs: PUBLISH is to be answered at once, its reply stands in the middle of others */
 	enum reply_mode reply_mode;
 	int db;                            /* SELECT */
 	struct slice name;                 /* CLIENT SETNAME; owned (malloc), empty at first */
@@ -60,7 +61,8 @@ struct client_facts {
 
 /* The upward table. Every function gets `hub` first. */
 struct redis_ops {
-	/* Publish; `*receivers` counts the connections that get it.
+	/* Publish; `*receivers` counts the connections that get it. `client` is NULL for a keyspace
+	 * notification of a key that expired.
 	 * errors: -E_AGAIN: the hub writes the integer reply itself, later; -E_NOT_ALLOWED with
 	 * `*why`; -E_TOO_LONG; -E_IO, -E_NOSPACE, …: the store cannot take it and appendfsync is
 	 * `always`
