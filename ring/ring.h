@@ -87,7 +87,7 @@ struct ring_stats {
 /* Make a ring for the calling thread. "auto" tries io_uring with a self-test and falls back to
  * epoll; which one it became, and why in one sentence with the remedy, says ring_engine() and a log line.
  * errors: -E_UNSUPPORTED engine "uring" was demanded and the kernel refuses; -E_UNKNOWN no such
- *         engine; -E_NOMEM descriptors or memory.
+ *         engine; -E_RANGE another option; -E_NOMEM descriptors or memory.
  * owner:  the calling thread; ring_destroy(NULL) is fine. */
 int ring_create(const struct ring_options *options, struct ring **out);
 
@@ -141,7 +141,7 @@ void ring_close(struct ring *ring, struct ring_socket socket, bool reset);
 
 /* Hand queued requests to the kernel, wait at most `timeout_ns` (0: do not wait; UINT64_MAX: no
  * limit) for something to happen, and collect up to `events_max` events. Releases the receive buffers of
- * the events before. Returns how many; 0 on time-out.
+ * the events before. Returns how many; 0 on time-out, and early on a signal.
  * errors: only a broken kernel interface, logged; the shard stops. */
 int ring_wait(struct ring *ring, uint64_t timeout_ns, struct ring_event *events, unsigned events_max);
 
