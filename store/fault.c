@@ -42,6 +42,7 @@ static const struct {
 	{NULL, EROFS, -E_READONLY},
 	{NULL, EACCES, -E_NOT_ALLOWED},
 	{NULL, EPERM, -E_NOT_ALLOWED},
+	{NULL, ENOENT, -E_CORRUPT}, /* the folder is there: a file that another names is not */
 	{"Corruption", 0, -E_CORRUPT},
 	{"CURRENT", 0, -E_CORRUPT},
 	{"does not exist", 0, -E_CORRUPT},

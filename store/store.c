@@ -53,6 +53,9 @@ enum {
 	CACHE_LINE = 64
 };
 
+/* What fails at present: a disk may take one and not the other. */
+enum { FAILING_WRITE = 1, FAILING_SYNC = 2 };
+
 /* A counter that one thread writes and any reads. */
 typedef _Atomic uint64_t counter;
 
@@ -85,6 +88,7 @@ struct store {
 	uint64_t shards_seen;                           /* bit n: shard n has submitted */
 	bool dirty;                                     /* something was written and not synced */
 	int64_t sync_at_ms, retry_at_ms, measure_at_ms; /* 0: not set */
+	unsigned failing; /* FAILING_... bits; the store is healthy when there is none */
 	int64_t failing_since_ms;
 };
 
@@ -154,8 +158,9 @@ static void set_deadline(int64_t *at_ms, int64_t now, int64_t delay_ms)
 }
 
 /* A write or a sync failed: say so once, not each second, and come back in a second. */
-static void note_failure(struct store *store, int err, const char *why, int64_t now)
+static void note_failure(struct store *store, unsigned what, int err, const char *why, int64_t now)
 {
+	store->failing |= what;
 	add(&store->failed_writes, 1);
 	store->retry_at_ms = now + RETRY_MS;
 	int before = atomic_exchange_explicit(&store->health, err, memory_order_release);
@@ -170,8 +175,12 @@ static void note_failure(struct store *store, int err, const char *why, int64_t 
 	wake_shards(store, store->shards_seen);
 }
 
-static void note_success(struct store *store, int64_t now)
+static void note_success(struct store *store, unsigned what, int64_t now)
 {
+	store->failing &= ~what;
+	if (store->failing != 0) {
+		return;
+	}
 	store->retry_at_ms = 0;
 	if (atomic_exchange_explicit(&store->health, OK, memory_order_release) == OK) {
 		return;
@@ -231,7 +240,7 @@ static void write_group(struct store *store)
 		int64_t now = now_ms();
 		add(&store->write_ns, now_ns() - start);
 		if (err != OK) {
-			note_failure(store, err, why, now);
+			note_failure(store, FAILING_WRITE, err, why, now);
 			return;
 		}
 		add(&store->writes, 1);
@@ -244,7 +253,7 @@ static void write_group(struct store *store)
 			}
 		}
 		set_deadline(&store->measure_at_ms, now, MEASURE_MS);
-		note_success(store, now);
+		note_success(store, FAILING_WRITE, now);
 	}
 	publish(store, end);
 }
@@ -256,13 +265,13 @@ static void sync_backend(struct store *store)
 	int err = store->kind->sync(store->backend, why, sizeof(why));
 	add(&store->sync_ns, now_ns() - start);
 	if (err != OK) {
-		note_failure(store, err, why, now_ms());
+		note_failure(store, FAILING_SYNC, err, why, now_ms());
 		return;
 	}
 	add(&store->syncs, 1);
 	store->dirty = false;
 	store->sync_at_ms = 0;
-	note_success(store, now_ms());
+	note_success(store, FAILING_SYNC, now_ms());
 }
 
 static void measure(struct store *store)
