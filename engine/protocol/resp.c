@@ -73,6 +73,9 @@ static bool whole(const struct resp_limits *limits, struct slice data, struct re
 		return false;
 	}
 	unsigned argc = (unsigned)(p[1] - '0');
+	if (argc > limits->args_max) {
+		return false;
+	}
 	p += 4;
 	for (unsigned i = 0; i < argc; i++) {
 		const char *body = NULL;
@@ -134,11 +137,13 @@ static int header(struct resp_parser *parser, const struct resp_limits *limits, 
 {
 	const char *from = data.data + parser->searched;
 	const char *cr = memchr(from, '\r', data.len - parser->searched);
-	if (cr == NULL) {
-		parser->searched = data.len;
-		return data.len - parser->at > limits->inline_bytes_max ? -E_TOO_LONG : -E_AGAIN;
+	parser->searched = cr == NULL ? data.len : (size_t)(cr - data.data);
+	if (parser->searched - parser->at > limits->inline_bytes_max) {
+		return -E_TOO_LONG;
 	}
-	parser->searched = (size_t)(cr - data.data);
+	if (cr == NULL) {
+		return -E_AGAIN;
+	}
 	if (parser->searched + 2 > data.len) {
 		return -E_AGAIN;
 	}
@@ -327,11 +332,11 @@ static int inlined(struct resp_parser *parser, const struct resp_limits *limits,
 {
 	const char *newline =
 		memchr(data.data + parser->searched, '\n', data.len - parser->searched);
+	parser->searched = newline == NULL ? data.len : (size_t)(newline - data.data);
+	if (parser->searched > limits->inline_bytes_max) {
+		return refuse(-E_TOO_LONG, "Protocol error: too big inline request", error);
+	}
 	if (newline == NULL) {
-		parser->searched = data.len;
-		if (data.len > limits->inline_bytes_max) {
-			return refuse(-E_TOO_LONG, "Protocol error: too big inline request", error);
-		}
 		return -E_AGAIN;
 	}
 	struct slice line = {data.data, (size_t)(newline - data.data)};
