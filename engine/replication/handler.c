@@ -165,6 +165,10 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 	const struct command *command, struct instant now, struct bytes *answer, int64_t *receivers,
 	const char **why)
 {
+	bool own = own_channel(r, channel);
+	if (own) {
+		channel = (struct slice){NULL, 0};
+	}
 	struct turn t = {r, origin, command, channel, now, answer, 0, NULL};
 	int result = OK;
 	r->stats.commands[command->name]++;
@@ -182,10 +186,9 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 			relay(&t, CMD_UNKNOWN, TO_RESP, 0);
 			result = OK;
 		}
-	} else if (origin->direction == FROM_WRITER && !own_channel(r, channel)) {
+	} else if (!own) {
 		relay(&t, command->name, TO_RESP, 0);
 	} else {
-		t.channel = (struct slice){NULL, 0};
 		result = handlers[command->name](&t);
 	}
 	if (r->ops->end != NULL) {
