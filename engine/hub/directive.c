@@ -130,7 +130,7 @@ static const struct directive table[] = {
  "Receive buffers of a thread, shared by its connections; a power of two."},
 
 {"Operation", "http-port", NUMBER, AT_START, AT(http_port), "9180", -1, 65535, NULL,
- "Port for /metrics, /healthz and /readyz; 0 serves none."},
+ "Port for /metrics, /healthz and /readyz; 0 serves none, -1 lets the kernel choose one."},
 {NULL, "http-bind", STRING, AT_START, AT(http_bind), "127.0.0.1", 1, 64, NULL,
  "Address of that port; whoever reaches it can read names of streams and instances."},
 {NULL, "loglevel", WORD, MUTABLE, AT(loglevel), "notice", 0, 0, level_words,
