@@ -39,7 +39,8 @@ static const uint64_t UNKNOWN = UINT64_MAX;
 struct subscriber {
 	struct checker_faults faults;
 	uint64_t position; /* index of the log's entry that must come next */
-	uint64_t skipped;  /* entries jumped over, which may still come: out of order */
+	uint64_t
+		skipped; /* entries before that which it has not had: were they to come, out of order */
 	uint64_t *missing; /* identities; unordered */
 	uint32_t missing_count;
 };
@@ -104,6 +105,16 @@ static void missing_add(struct subscriber *s, uint64_t id)
 		s->missing[s->missing_count++] = id;
 	}
 	s->faults.lost++;
+}
+
+static bool missing_has(const struct subscriber *s, uint64_t id)
+{
+	for (uint32_t i = 0; i < s->missing_count; i++) {
+		if (s->missing[i] == id) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool missing_remove(struct subscriber *s, uint64_t id)
@@ -211,12 +222,17 @@ static bool diverged(struct checker *c, struct subscriber *s, uint64_t id)
 	if (stood_before(c, s, id)) {
 		return false;
 	}
+	while (s->position < c->log_count && missing_has(s, c->log[s->position])) {
+		s->position++; /* the others had what this one has missed; the new one stands behind that */
+		s->skipped++;
+	}
 	at = s->position;
 	log_insert(c, at, id);
 	for (uint32_t i = 0; i < c->subscribers; i++) {
 		struct subscriber *other = &c->subs[i];
 		if (other != s && other->position != UNKNOWN && other->position > at) {
 			other->position++;
+			other->skipped++; /* should it come after all, it comes out of order */
 		}
 	}
 	s->position = at + 1;
@@ -279,13 +295,7 @@ bool checker_is_missing(
 	const struct checker *c, uint32_t subscriber, uint32_t publisher, uint64_t sequence)
 {
 	assert(subscriber < c->subscribers);
-	const struct subscriber *s = &c->subs[subscriber];
-	for (uint32_t i = 0; i < s->missing_count; i++) {
-		if (s->missing[i] == identity(publisher, sequence)) {
-			return true;
-		}
-	}
-	return false;
+	return missing_has(&c->subs[subscriber], identity(publisher, sequence));
 }
 
 void checker_expect(struct checker *c, uint32_t publisher, uint64_t count)

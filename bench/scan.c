@@ -29,7 +29,7 @@ static int scan_length(const char **at, const char *end, int64_t *out)
 	p += negative ? 1 : 0;
 	const char *first = p;
 	while (p < end && *p >= '0' && *p <= '9') {
-		if (p - first >= 19) {
+		if (p - first >= 18) {
 			return -E_TOO_LONG;
 		}
 		value = value * 10 + (*p - '0');
