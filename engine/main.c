@@ -57,7 +57,9 @@ static void give_notice(void *context, const char *sentence)
 
 static void print(const struct bytes *text)
 {
-	fwrite(text->data, 1, text->len, stdout);
+	if (text->len > 0) { /* nothing has no address */
+		fwrite(text->data, 1, text->len, stdout);
+	}
 	fflush(stdout);
 }
 

@@ -37,14 +37,14 @@ struct ring_socket {
 enum { RING_IOV_MAX = 64, RING_ADDRESS_MAX = 128 };
 
 enum ring_event_kind {
-	RING_ACCEPTED,  /* `socket` is new and already receiving; `listener` says where it came in */
+	RING_ACCEPTED, /* `socket` is new and already receiving; `listener` says where it came in */
 	RING_CONNECTED, /* ring_connect() finished; error != 0: it failed, ring_close() it */
 	RING_RECEIVED,  /* `data`, `len` > 0: valid until the next ring_wait() */
-	RING_SENT,      /* the one send in flight finished: all its bytes; error != 0: the peer is dead */
-	RING_EOF,       /* the peer will send no more (error 0) or broke off (error < 0); once */
-	RING_CLOSED,    /* after ring_close(): nothing is in flight any more, the slot is free */
-	RING_RELEASED,  /* after ring_release(): `fd` is the caller's, the slot is free */
-	RING_WOKEN      /* somebody called ring_wake(); several wake-ups may come as one event */
+	RING_SENT, /* the one send in flight finished: all its bytes; error != 0: the peer is dead */
+	RING_EOF,  /* the peer will send no more (error 0) or broke off (error < 0); once */
+	RING_CLOSED,   /* after ring_close(): nothing is in flight any more, the slot is free */
+	RING_RELEASED, /* after ring_release(): `fd` is the caller's, the slot is free */
+	RING_WOKEN     /* somebody called ring_wake(); several wake-ups may come as one event */
 };
 
 struct ring_event {
@@ -65,23 +65,25 @@ struct instant {
 };
 
 struct ring_options {
-	const char *engine;         /* "auto", "uring" or "epoll" */
-	uint32_t sockets_max;       /* slots; above it accepted connections are closed at once */
-	uint32_t recv_buffer_bytes; /* one provided buffer: what one connection may receive a turn */
-	uint32_t recv_buffers;      /* how many; a power of two */
-	uint32_t sends_per_enter;   /* at most so many sends in one io_uring_enter (128) */
+	const char *engine;   /* "auto", "uring" or "epoll" */
+	uint32_t sockets_max; /* slots; above it accepted connections are closed at once */
+	uint32_t
+		recv_buffer_bytes; /* one provided buffer: what one connection may receive a turn */
+	uint32_t recv_buffers;     /* how many; a power of two */
+	uint32_t sends_per_enter;  /* at most so many sends in one io_uring_enter (128) */
 };
 
 /* Counters since ring_create(); read by the owner thread. */
 struct ring_stats {
-	uint64_t enters;           /* system calls that waited or submitted */
+	uint64_t enters;                 /* system calls that waited or submitted */
 	uint64_t accepted, refused_full; /* refused: no slot, or no descriptor */
 	uint64_t received_bytes, received_events;
 	uint64_t sent_bytes, sends, sends_short; /* short: the rest had to be sent again */
-	uint64_t recv_rearmed;     /* multishot receives armed anew (no buffer, completion queue full) */
+	uint64_t
+		recv_rearmed; /* multishot receives armed anew (no buffer, completion queue full) */
 	uint64_t wakes;
-	uint64_t asleep_ns;        /* time spent waiting in the kernel */
-	uint32_t sockets;          /* slots in use */
+	uint64_t asleep_ns; /* time spent waiting in the kernel */
+	uint32_t sockets;   /* slots in use */
 };
 
 /* Make a ring for the calling thread. "auto" tries io_uring with a self-test and falls back to
@@ -110,8 +112,8 @@ void ring_unlisten(struct ring *ring, uint32_t tag);
 
 /* Start connecting to an address as above; ends with RING_CONNECTED, or with -E_TIMEOUT in it.
  * errors: -E_FULL no slot; -E_SYNTAX; from socket(2). */
-int ring_connect(struct ring *ring, const char *address, uint64_t timeout_ns,
-		 struct ring_socket *out);
+int ring_connect(
+	struct ring *ring, const char *address, uint64_t timeout_ns, struct ring_socket *out);
 
 /* Take over a connected descriptor from another ring's RING_RELEASED. On an error `fd` stays the caller's.
  * errors: -E_FULL. */
@@ -127,8 +129,8 @@ void ring_release(struct ring *ring, struct ring_socket socket);
  * owner:  the pieces' memory is the kernel's until RING_SENT or RING_CLOSED; the array is not needed after
  *         the call. `count` <= RING_IOV_MAX; one piece is much cheaper than several.
  * source: io_uring_prep_send(3), MSG_WAITALL | MSG_NOSIGNAL. */
-int ring_send(struct ring *ring, struct ring_socket socket, const struct iovec *pieces,
-	      unsigned count);
+int ring_send(
+	struct ring *ring, struct ring_socket socket, const struct iovec *pieces, unsigned count);
 
 /* Stop and restart receiving. What is under way may still arrive after a pause (at most
  * `recv_buffer_bytes` times a few); the caller must take it. Pausing twice is pausing once. */
@@ -143,7 +145,8 @@ void ring_close(struct ring *ring, struct ring_socket socket, bool reset);
  * limit) for something to happen, and collect up to `events_max` events. Releases the receive buffers of
  * the events before. Returns how many; 0 on time-out, and early on a signal.
  * errors: only a broken kernel interface, logged; the shard stops. */
-int ring_wait(struct ring *ring, uint64_t timeout_ns, struct ring_event *events, unsigned events_max);
+int ring_wait(
+	struct ring *ring, uint64_t timeout_ns, struct ring_event *events, unsigned events_max);
 
 /* The clocks as of the last ring_wait() (or creation). */
 struct instant ring_now(const struct ring *ring);
@@ -167,7 +170,7 @@ int32_t ring_peer_pid(const struct ring *ring, struct ring_socket socket);
 
 /* TCP_USER_TIMEOUT and keepalive of one socket. errors: ignored where they do not apply. */
 void ring_set_timeouts(struct ring *ring, struct ring_socket socket, unsigned user_timeout_ms,
-		       unsigned keepalive_s);
+	unsigned keepalive_s);
 
 const struct ring_stats *ring_stats(const struct ring *ring);
 

@@ -70,8 +70,8 @@ static size_t put_prefix(char *line, size_t size, enum journal_level level)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
 	size_t len = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
-	return len + (size_t)snprintf(line + len, size - len, ".%03ldZ %s ",
-			     now.tv_nsec / 1000000, levels[level].word);
+	return len + (size_t)snprintf(line + len, size - len, ".%03ldZ %s ", now.tv_nsec / 1000000,
+			     levels[level].word);
 }
 
 void journal(enum journal_level level, const char *message, const char *pairs, ...)
