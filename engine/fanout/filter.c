@@ -34,6 +34,11 @@ void filter_release(struct filter *filter)
 	}
 }
 
+uint32_t filter_bytes(const struct filter *filter)
+{
+	return (uint32_t)sizeof(*filter) + filter->cap * (uint32_t)sizeof(filter->channel[0]);
+}
+
 /* The place of the first number that is not below `channel`. */
 static uint32_t lower_bound(const struct filter *filter, uint32_t channel)
 {

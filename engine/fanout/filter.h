@@ -19,6 +19,7 @@ struct filter *filter_create(void);
 struct filter *filter_share(struct filter *filter);
 void filter_release(struct filter *filter); /* NULL is fine */
 
+uint32_t filter_bytes(const struct filter *filter); /* of memory */
 bool filter_has(const struct filter *filter, uint32_t channel);
 /* Add or take away one number. The filter may be another object afterwards: a shared one is copied first. False: it was
  * there (not there) already. */

@@ -7,7 +7,8 @@
  * The invariants:
  *     - a cursor pins the segment that it stands in; while a stretch is in flight it still stands at its beginning, and
  *       segments are freed in order, so the whole stretch stays.
- *     - owed LOG stretches end at message boundaries, so a filter never changes inside a message.
+ *     - every stretch of a log begins and ends at a message's boundary. So a filter never changes inside a message, and
+ *       nothing of another log, and no reply, gets between its bytes.
  *     - the owed stretches of one cursor have ascending ends, all of them <= view->seen.
  *
  * It does not know sockets, channels' names, or what a message says.
@@ -18,9 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_SIZE_MIN = 240, CHUNK_SIZE_MAX = 16 * 1024 - 32 };
-
-_Static_assert(CHUNK_SIZE_MAX <= UINT16_MAX, "chunk_sent counts it");
+enum { CHUNK_SIZE_MIN = 240, CHUNK_SIZE_MAX = 16 * 1024 - 32, OWED_KEEP = 16 };
 
 struct chunk {
 	struct chunk *next;
@@ -31,6 +30,7 @@ struct chunk {
 /* One entry of the order in which things are owed. */
 struct owed {
 	enum { OWED_REPLY, OWED_LOG, OWED_HOLD } kind;
+	uint32_t filter_bytes; /* LOG: what it adds to filters_bytes */
 	uint64_t amount;       /* REPLY: bytes; LOG: the end; HOLD: the number */
 	struct cursor *cursor; /* LOG */
 	struct filter *filter; /* LOG */
@@ -124,16 +124,9 @@ struct gather {
 	size_t bytes, bytes_max;
 };
 
-/* Add a stretch; false: no room for it. `*end` comes back smaller where only its beginning has room. */
-static bool gather_add(struct gather *gather, char *data, uint64_t begin, uint64_t *end)
+/* Add a stretch; false: no piece is left for it. */
+static bool gather_add(struct gather *gather, char *data, size_t len)
 {
-	if (gather->bytes == gather->bytes_max) {
-		return false;
-	}
-	if (*end - begin > gather->bytes_max - gather->bytes) {
-		*end = begin + (gather->bytes_max - gather->bytes);
-	}
-	size_t len = (size_t)(*end - begin);
 	struct iovec *last = gather->count > 0 ? &gather->pieces[gather->count - 1] : NULL;
 	if (last != NULL && (char *)last->iov_base + last->iov_len == data) {
 		last->iov_len += len;
@@ -146,6 +139,33 @@ static bool gather_add(struct gather *gather, char *data, uint64_t begin, uint64
 	return true;
 }
 
+/* The last boundary between two messages in (begin, end] that leaves at most `room` bytes; without one the first. */
+static uint64_t cut_at_message(
+	const struct log_segment *segment, uint64_t begin, uint64_t end, size_t room)
+{
+	if (end - begin <= room) {
+		return end;
+	}
+	uint64_t behind = begin - segment->base + room;
+	uint32_t records = atomic_load_explicit(&segment->records, memory_order_acquire);
+	uint32_t low = 0;
+	uint32_t high = records;
+	while (low < high) { /* the first record that begins behind the room */
+		uint32_t middle = low + (high - low) / 2;
+		if (segment->record[middle].offset > behind) {
+			high = middle;
+		} else {
+			low = middle + 1;
+		}
+	}
+	assert(low > 0);
+	uint64_t cut = segment->base + segment->record[low - 1].offset;
+	if (cut == begin && low < records) {
+		cut = segment->base + segment->record[low].offset;
+	}
+	return cut > begin && cut < end ? cut : end;
+}
+
 /* Take what `filter` lets pass between `place` and `limit`; the place moves behind what was taken or skipped. */
 static void place_gather(struct place *place, uint64_t limit, const struct filter *filter,
 	uint64_t connection, struct gather *gather)
@@ -154,10 +174,17 @@ static void place_gather(struct place *place, uint64_t limit, const struct filte
 		struct log_segment *segment = place->segment;
 		uint64_t end = segment_end(segment);
 		end = place_find_run(place, end < limit ? end : limit);
-		if (run_passes(&segment->run[place->run], filter, connection) &&
-			!gather_add(gather, segment->data + (place->offset - segment->base),
-				place->offset, &end)) {
-			return;
+		if (run_passes(&segment->run[place->run], filter, connection)) {
+			size_t room = gather->bytes < gather->bytes_max
+					      ? gather->bytes_max - gather->bytes
+					      : 0;
+			uint64_t cut = cut_at_message(segment, place->offset, end, room);
+			if ((cut - place->offset > room && gather->bytes > 0) ||
+				!gather_add(gather, segment->data + (place->offset - segment->base),
+					(size_t)(cut - place->offset))) {
+				return;
+			}
+			end = cut;
 		}
 		place->offset = end;
 		place_turn_over(place);
@@ -166,6 +193,13 @@ static void place_gather(struct place *place, uint64_t limit, const struct filte
 
 /* ---- cursors ---- */
 
+static void tell_moved(struct cursor *cursor)
+{
+	if (cursor->outbox->moved != NULL) {
+		cursor->outbox->moved(cursor);
+	}
+}
+
 static void cursor_move(struct cursor *cursor, const struct place *to)
 {
 	unsigned shard = cursor->view->shard;
@@ -173,6 +207,7 @@ static void cursor_move(struct cursor *cursor, const struct place *to)
 		to->segment->pins[shard]++;
 		assert(cursor->at.segment->pins[shard] > 0);
 		cursor->at.segment->pins[shard]--;
+		tell_moved(cursor);
 	}
 	cursor->at = *to;
 }
@@ -211,6 +246,7 @@ static void cursor_free(struct cursor *cursor)
 	list_remove(cursor->behind ? &cursor->outbox->behind : &cursor->view->waiting, cursor);
 	cursor->at.segment->pins[cursor->view->shard]--;
 	cursor->view->cursors--;
+	tell_moved(cursor);
 	filter_release(cursor->filter);
 	free(cursor);
 }
@@ -226,21 +262,20 @@ static void cursor_caught_up(struct cursor *cursor)
 
 /* ---- what is owed, in order ---- */
 
-static struct owed *owed_at(const struct outbox *outbox, unsigned i)
+static struct owed *owed_at(const struct outbox *outbox, uint32_t i)
 {
 	return &outbox->owed[(outbox->owed_first + i) % outbox->owed_cap];
 }
 
 static struct owed *owed_last(const struct outbox *outbox)
 {
-	return outbox->owed_count > 0 ? owed_at(outbox, outbox->owed_count - 1u) : NULL;
+	return outbox->owed_count > 0 ? owed_at(outbox, outbox->owed_count - 1) : NULL;
 }
 
 static struct owed *owed_push(struct outbox *outbox)
 {
 	if (outbox->owed_count == outbox->owed_cap) {
-		unsigned cap = outbox->owed_cap == 0 ? 2 : outbox->owed_cap * 2u;
-		assert(cap <= UINT16_MAX);
+		uint32_t cap = outbox->owed_cap == 0 ? 2 : outbox->owed_cap * 2;
 		struct owed *grown = mem_alloc(cap * sizeof(*grown));
 		for (unsigned i = 0; i < outbox->owed_count; i++) {
 			grown[i] = *owed_at(outbox, i);
@@ -248,7 +283,7 @@ static struct owed *owed_push(struct outbox *outbox)
 		free(outbox->owed);
 		outbox->owed = grown;
 		outbox->owed_first = 0;
-		outbox->owed_cap = (uint16_t)cap;
+		outbox->owed_cap = cap;
 	}
 	outbox->owed_count++;
 	return owed_last(outbox);
@@ -258,15 +293,20 @@ static void owed_pop(struct outbox *outbox)
 {
 	assert(outbox->owed_count > 0);
 	filter_release(owed_at(outbox, 0)->filter);
-	outbox->owed_first = (uint16_t)((outbox->owed_first + 1u) % outbox->owed_cap);
-	outbox->owed_count--;
+	outbox->filters_bytes -= owed_at(outbox, 0)->filter_bytes;
+	outbox->owed_first = (outbox->owed_first + 1) % outbox->owed_cap;
+	if (--outbox->owed_count == 0 && outbox->owed_cap > OWED_KEEP) {
+		free(outbox->owed);
+		outbox->owed = NULL;
+		outbox->owed_cap = outbox->owed_first = 0;
+	}
 }
 
 /* The log offset that the cursor will have reached when all that is owed now is sent. */
 static uint64_t owed_until(const struct cursor *cursor)
 {
 	const struct outbox *outbox = cursor->outbox;
-	for (unsigned i = outbox->owed_count; i-- > 0;) {
+	for (uint32_t i = outbox->owed_count; i-- > 0;) {
 		const struct owed *owed = owed_at(outbox, i);
 		if (owed->kind == OWED_LOG && owed->cursor == cursor) {
 			return owed->amount;
@@ -282,10 +322,14 @@ static void owe_log(struct cursor *cursor)
 	if (!cursor->behind || owed_until(cursor) >= cursor->view->seen) {
 		return;
 	}
+	/* Only the first that shares it is charged: those behind it are sent later, and it may stay the cursor's own. */
+	uint32_t bytes = cursor->filter->references == 1 ? filter_bytes(cursor->filter) : 0;
 	*owed_push(cursor->outbox) = (struct owed){.kind = OWED_LOG,
+		.filter_bytes = bytes,
 		.amount = cursor->view->seen,
 		.cursor = cursor,
 		.filter = filter_share(cursor->filter)};
+	cursor->outbox->filters_bytes += bytes;
 }
 
 /* ---- reply bytes ---- */
@@ -335,7 +379,7 @@ void outbox_reply(struct outbox *outbox, const void *data, size_t len)
 
 void outbox_hold(struct outbox *outbox, uint64_t number)
 {
-	for (unsigned i = outbox->owed_count; i-- > 0;) {
+	for (uint32_t i = outbox->owed_count; i-- > 0;) {
 		const struct owed *owed = owed_at(outbox, i);
 		if (owed->kind == OWED_HOLD) {
 			if (owed->amount >= number) {
@@ -349,16 +393,14 @@ void outbox_hold(struct outbox *outbox, uint64_t number)
 
 static unsigned reply_next(struct outbox *outbox, uint64_t amount, struct gather *gather)
 {
-	uint64_t position = 0;
+	size_t left = amount < gather->bytes_max ? (size_t)amount : gather->bytes_max;
 	uint32_t skip = outbox->chunk_sent;
-	for (struct chunk *chunk = outbox->first; position < amount; chunk = chunk->next) {
-		uint64_t begin = position;
-		uint64_t end = begin + (chunk->used - skip);
-		end = end < amount ? end : amount;
-		if (end > begin && !gather_add(gather, chunk->data + skip, begin, &end)) {
+	for (struct chunk *chunk = outbox->first; left > 0; chunk = chunk->next) {
+		size_t part = chunk->used - skip < left ? chunk->used - skip : left;
+		if (!gather_add(gather, chunk->data + skip, part)) {
 			break;
 		}
-		position = end;
+		left -= part;
 		skip = 0;
 	}
 	outbox->flight = FLIGHT_REPLY;
@@ -374,7 +416,7 @@ static void reply_sent(struct outbox *outbox)
 		struct chunk *chunk = outbox->first;
 		size_t part = chunk->used - outbox->chunk_sent;
 		if (part > left) {
-			outbox->chunk_sent = (uint16_t)(outbox->chunk_sent + left);
+			outbox->chunk_sent += (uint32_t)left;
 			break;
 		}
 		left -= part;
@@ -524,6 +566,11 @@ uint64_t outbox_lag_bytes(const struct outbox *outbox)
 		lag += cursor->view->seen - cursor->at.offset;
 	}
 	return lag;
+}
+
+size_t outbox_memory_bytes(const struct outbox *outbox)
+{
+	return outbox->reply_bytes + outbox->filters_bytes + outbox->owed_cap * sizeof(struct owed);
 }
 
 void outbox_finish(struct outbox *outbox)

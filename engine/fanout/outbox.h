@@ -52,14 +52,17 @@ struct outbox {
 	struct chunk *first, *last; /* reply bytes */
 	size_t reply_bytes;         /* in the chunks, in flight included */
 	struct owed *owed;          /* a ring of them */
-	uint16_t owed_first, owed_count, owed_cap;
-	uint16_t chunk_sent; /* bytes of the first chunk that are gone */
+	uint32_t owed_first, owed_count, owed_cap;
+	uint32_t chunk_sent;  /* bytes of the first chunk that are gone */
+	size_t filters_bytes; /* of old filters that only the owed stretches still need */
 	enum flight flight;
 	struct cursor *flight_cursor;
 	struct place flight_end;
 	size_t flight_bytes;
 	struct subscription *subscriptions; /* by glob; pattern.c's */
 	uint64_t connection;                /* for messages that are not for it */
+	/* A cursor left a segment, or ended: what it pinned may be free. NULL is fine. */
+	void (*moved)(struct cursor *cursor);
 };
 
 void outbox_init(struct outbox *outbox, uint64_t connection);
@@ -86,8 +89,8 @@ bool cursor_ignore(struct cursor *cursor, uint32_t channel);
 /* Load the log's tail; if it moved all waiting cursors are behind now, and `ready` is called for the outbox of each. */
 void view_advance(struct log_view *view, void (*ready)(struct outbox *outbox));
 
-/* The next stretch to send, at most `bytes_max` bytes in at most `pieces_max` pieces; 0: nothing is owed, or it is held. Not
- * while something is in flight. */
+/* The next stretch to send, in at most `pieces_max` pieces; 0: nothing is owed, or it is held. Not while something is in flight.
+ * units: at most `bytes_max` bytes; a message of a log is never cut, so one that is larger goes alone. */
 unsigned outbox_next(struct outbox *outbox, struct iovec *pieces, unsigned pieces_max,
 	size_t bytes_max, uint64_t durable);
 /* What outbox_next() returned last has been sent, all of it. */
@@ -96,5 +99,7 @@ void outbox_sent(struct outbox *outbox);
 bool outbox_idle(const struct outbox *outbox); /* nothing owed, nothing in flight */
 /* How far its cursors are behind, in bytes of log; and the segments' worth of it. */
 uint64_t outbox_lag_bytes(const struct outbox *outbox);
+/* The memory that is its own: replies, the order of what is owed, filters that only that order needs. */
+size_t outbox_memory_bytes(const struct outbox *outbox);
 
 #endif
