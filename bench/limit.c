@@ -47,7 +47,7 @@ enum {
 	RECV_BYTES = 64 * 1024,
 	SEND_BYTES_MAX = 256 * 1024,
 	ANSWERS_MAX = 16 * 1024, /* ":1" that go with one send */
-	SLOTS = 65536
+	DESCRIPTORS = 65536
 };
 
 enum operation { ACCEPT, RECEIVE, SEND_REPLY, SEND_ANSWERS, SEND_LOG };
@@ -65,9 +65,7 @@ struct channel {
 };
 
 struct conn {
-	int fd;
-	uint32_t slot;
-	uint32_t generation;
+	int fd; /* its index in limit.conns, too: closed only when nothing is in flight */
 	bool receiving;
 	bool sending;
 	bool closing;
@@ -89,10 +87,7 @@ static struct {
 	char *answers;
 	uint64_t ring_bytes;
 	int listener;
-	struct conn *conns[SLOTS];
-	uint32_t free_slots[SLOTS];
-	uint32_t free_count;
-	uint32_t generation;
+	struct conn *conns[DESCRIPTORS];
 	struct channel *channels;
 	struct channel *dirty;
 	struct conn *ready;
@@ -113,8 +108,8 @@ static struct io_uring_sqe *next_sqe(void)
 
 static void set_user_data(struct io_uring_sqe *sqe, enum operation operation, const struct conn *c)
 {
-	uint64_t name = c == NULL ? 0 : (uint64_t)(c->generation & 0xffffff) << 32 | c->slot;
-	io_uring_sqe_set_data64(sqe, (uint64_t)operation << 56 | name);
+	uint64_t fd = c == NULL ? 0 : (uint64_t)c->fd;
+	io_uring_sqe_set_data64(sqe, (uint64_t)operation << 32 | fd);
 }
 
 static void arm_accept(void)
@@ -186,9 +181,8 @@ static void finish_close(struct conn *c)
 		return;
 	}
 	unsubscribe(c);
+	limit.conns[c->fd] = NULL;
 	close(c->fd);
-	limit.conns[c->slot] = NULL;
-	limit.free_slots[limit.free_count++] = c->slot;
 	bytes_finish(&c->reply);
 	bytes_finish(&c->reply_in_flight);
 	bytes_finish(&c->partial);
@@ -457,23 +451,19 @@ static void sent(struct conn *c, enum operation operation, int result)
 
 static void accepted(int fd)
 {
-	if (fd < 0 || limit.free_count == 0) {
-		if (fd >= 0) {
-			close(fd);
-		}
+	if (fd < 0 || fd >= DESCRIPTORS) {
+		close(fd);
 		return;
 	}
 	struct conn *c = mem_zalloc(sizeof(*c));
 	c->fd = fd;
-	c->slot = limit.free_slots[--limit.free_count];
-	c->generation = ++limit.generation;
-	limit.conns[c->slot] = c;
+	limit.conns[fd] = c;
 	arm_receive(c);
 }
 
 static void handle(const struct io_uring_cqe *cqe)
 {
-	enum operation operation = (enum operation)(cqe->user_data >> 56);
+	enum operation operation = (enum operation)(cqe->user_data >> 32);
 	if (operation == ACCEPT) {
 		accepted(cqe->res);
 		if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
@@ -482,7 +472,7 @@ static void handle(const struct io_uring_cqe *cqe)
 		return;
 	}
 	struct conn *c = limit.conns[(uint32_t)cqe->user_data];
-	assert(c != NULL && (c->generation & 0xffffff) == ((cqe->user_data >> 32) & 0xffffff));
+	assert(c != NULL);
 	if (operation != RECEIVE) {
 		sent(c, operation, cqe->res);
 		return;
@@ -593,9 +583,6 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &descriptors);
 	descriptors.rlim_cur = descriptors.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &descriptors);
-	for (uint32_t i = SLOTS; i > 0; i--) {
-		limit.free_slots[limit.free_count++] = i - 1;
-	}
 	limit.answers = mem_alloc((size_t)ANSWERS_MAX * 4);
 	for (size_t i = 0; i < ANSWERS_MAX; i++) {
 		memcpy(limit.answers + i * 4, ":1\r\n", 4);
