@@ -69,6 +69,7 @@ struct replay {
 	struct checker *checkers[CAPTURE_VIEWS];
 	uint32_t view_counts[CAPTURE_VIEWS];
 	struct progress *progress;
+	bool playing;
 	uint32_t next; /* the message to be published next */
 	uint64_t under_way;
 	uint64_t deliveries;
@@ -132,6 +133,10 @@ static void heard(struct load_conn *conn, const struct frame *frame)
 	struct listener *l = conn->owner;
 	struct replay *r = l->replay;
 	if (frame->kind != FRAME_MESSAGE) {
+		return;
+	}
+	if (!r->playing) { /* a hub asks its writers where they stand when a line worker comes */
+		r->own++;
 		return;
 	}
 	uint32_t content = capture_find(r->capture, frame->text);
@@ -208,19 +213,30 @@ static int open_listener(struct replay *r, uint32_t i, const char *proto, enum c
 	return l->conn == NULL ? -E_REFUSED : OK;
 }
 
+static int await_ready(struct replay *r)
+{
+	int rc = load_await_ready(r->load, READY_TIMEOUT_NS);
+	if (rc != OK) {
+		fprintf(stderr, "millrace-bench: connections did not become ready: %s %s\n",
+			err_text(rc), load_last_error(r->load));
+	}
+	return rc;
+}
+
+/* The line workers first: what a hub says to the others because of them is said by the time the
+ * others subscribe. */
 static int open_listeners(struct replay *r)
 {
 	const struct options *o = r->options;
 	int rc = OK;
-	for (uint32_t i = 0; i < r->listener_count && rc == OK; i++) {
+	uint32_t i = 0;
+	for (; i < o->line && rc == OK; i++) {
+		rc = open_listener(r, i, "line", VIEW_LINE);
+	}
+	rc = rc == OK ? await_ready(r) : rc;
+	for (; i < r->listener_count && rc == OK; i++) {
 		enum capture_view view = i % 2 == 0 ? VIEW_ALL : VIEW_MAIN;
-		if (i < o->resp2) {
-			rc = open_listener(r, i, "resp2", view);
-		} else if (i < o->resp2 + o->resp3) {
-			rc = open_listener(r, i, "resp3", view);
-		} else {
-			rc = open_listener(r, i, "line", VIEW_LINE);
-		}
+		rc = open_listener(r, i, i < o->line + o->resp2 ? "resp2" : "resp3", view);
 	}
 	return rc;
 }
@@ -249,13 +265,8 @@ static int open_all(struct replay *r)
 {
 	int rc = open_listeners(r);
 	rc = rc == OK ? open_writers(r) : rc;
-	if (rc == OK) {
-		rc = load_await_ready(r->load, READY_TIMEOUT_NS);
-		if (rc != OK) {
-			fprintf(stderr, "millrace-bench: connections did not become ready: %s %s\n",
-				err_text(rc), load_last_error(r->load));
-		}
-	}
+	rc = rc == OK ? await_ready(r) : rc;
+	r->playing = true;
 	for (int view = 0; view < CAPTURE_VIEWS; view++) {
 		r->checkers[view] = checker_create(
 			r->capture->writer_count, r->view_counts[view], CHECKER_TOTAL);

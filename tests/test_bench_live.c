@@ -1,4 +1,4 @@
-/* millrace-bench against a real redis-server; and through a proxy that loses, doubles or swaps one message, which the
+/* millrace-bench against a real redis-server and the hub; and through a proxy that loses, doubles or swaps one message, which the
  * harness must notice: a judge that never says guilty is none.
  *
  *     millrace-bench ──▶ proxy (a thread; damages one message of one subscriber) ──▶ redis-server (unix socket)
@@ -23,14 +23,18 @@
 
 enum { PAIRS_MAX = 200, CHUNK = 256 * 1024, OUTPUT_MAX = 16384 };
 
-/* ---- redis-server ---- */
+/* ---- the servers ---- */
 
-static struct {
+struct server {
 	char folder[64];
 	char path[96];
-	pid_t pid;
+	char line_path[96];
+	pid_t pid; /* 0: not here */
 	bool tried;
-} redis;
+};
+
+static struct server redis;
+static struct server hub;
 
 static int connect_unix(const char *path)
 {
@@ -44,57 +48,85 @@ static int connect_unix(const char *path)
 	return fd;
 }
 
-static void redis_stop(void)
+static void server_stop(struct server *s)
 {
-	if (redis.pid > 0) {
-		kill(redis.pid, SIGTERM);
-		waitpid(redis.pid, NULL, 0);
-		unlink(redis.path);
-		rmdir(redis.folder);
+	if (s->pid > 0) {
+		kill(s->pid, SIGTERM);
+		waitpid(s->pid, NULL, 0);
+		s->pid = 0;
 	}
+	unlink(s->path);
+	unlink(s->line_path);
+	rmdir(s->folder);
 }
 
-static void redis_run(void)
+static void stop_all(void)
 {
-	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", redis.path, "--save",
-		"", "--appendonly", "no", "--dir", redis.folder, "--logfile", "/dev/null",
-		(char *)NULL);
+	server_stop(&redis);
+	server_stop(&hub);
+}
+
+static void redis_run(const struct server *s)
+{
 	char tool[512];
 	const char *source = getenv("MILLRACE_SOURCE");
 	snprintf(tool, sizeof(tool), "%s/build/tools/redis-server", source == NULL ? "." : source);
-	execl(tool, "redis-server", "--port", "0", "--unixsocket", redis.path, "--save", "",
-		"--appendonly", "no", "--dir", redis.folder, "--logfile", "/dev/null",
-		(char *)NULL);
-	_exit(77);
+	const char *const programs[] = {"redis-server", tool};
+	for (int i = 0; i < 2; i++) {
+		execlp(programs[i], "redis-server", "--port", "0", "--unixsocket", s->path,
+			"--save", "", "--appendonly", "no", "--dir", s->folder, "--logfile",
+			"/dev/null", (char *)NULL);
+	}
 }
 
-/* False, and the test is skipped, where there is no redis-server. */
-static bool redis_is_there(void)
+static void hub_run(const struct server *s)
 {
-	if (!redis.tried) {
-		redis.tried = true;
-		snprintf(redis.folder, sizeof(redis.folder), "/tmp/millrace-bench-XXXXXX");
-		UNIT_REQUIRE(mkdtemp(redis.folder) != NULL);
-		snprintf(redis.path, sizeof(redis.path), "%s/redis", redis.folder);
-		redis.pid = fork();
-		if (redis.pid == 0) {
-			redis_run();
+	const char *program = getenv("MILLRACED");
+	program = program == NULL ? "./millraced" : program;
+	execl(program, "millraced", "--port", "0", "--unixsocket", s->path, "--line-port", "0",
+		"--line-unixsocket", s->line_path, "--http-port", "0", "--store", "none",
+		"--server-name", "synapse.test", "--dir", s->folder, "--loglevel", "warning",
+		(char *)NULL);
+}
+
+/* Start it at its first use. False, and the test is skipped, where this machine does not have it. */
+static bool is_there(struct server *s, void (*run)(const struct server *s), const char *name)
+{
+	if (!s->tried) {
+		s->tried = true;
+		atexit(stop_all);
+		snprintf(s->folder, sizeof(s->folder), "/tmp/millrace-bench-XXXXXX");
+		UNIT_REQUIRE(mkdtemp(s->folder) != NULL);
+		snprintf(s->path, sizeof(s->path), "%s/resp", s->folder);
+		snprintf(s->line_path, sizeof(s->line_path), "%s/line", s->folder);
+		s->pid = fork();
+		if (s->pid == 0) {
+			run(s);
+			_exit(77);
 		}
-		atexit(redis_stop);
 		int fd = -1;
-		while (redis.pid > 0 && (fd = connect_unix(redis.path)) < 0) {
-			if (waitpid(redis.pid, NULL, WNOHANG) == redis.pid) {
-				redis.pid = 0;
-				rmdir(redis.folder);
+		while (s->pid > 0 && (fd = connect_unix(s->path)) < 0) {
+			if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
+				s->pid = 0;
 			}
 			poll(NULL, 0, 5); /* until the socket is there */
 		}
 		close(fd);
 	}
-	if (redis.pid == 0) {
-		unit_skip("no redis-server");
+	if (s->pid == 0) {
+		unit_skip(name);
 	}
-	return redis.pid > 0;
+	return s->pid > 0;
+}
+
+static bool redis_is_there(void)
+{
+	return is_there(&redis, redis_run, "no redis-server");
+}
+
+static bool hub_is_there(void)
+{
+	return is_there(&hub, hub_run, "no millraced");
 }
 
 /* ---- the proxy ---- */
@@ -365,6 +397,22 @@ static void test_bench_replay_through_redis_is_clean(void)
 	CU_ASSERT(member(&out, "seconds") > 0.2);
 }
 
+/* All three protocols at once; a line worker's own REPLICATE and its answer are no part of the recording. */
+static void test_bench_replay_through_the_hub_is_clean(void)
+{
+	struct outcome out;
+	if (!hub_is_there()) {
+		return;
+	}
+	for (int round = 0; round < 3; round++) {
+		bench(&out,
+			"replay --json --socket %s --line-socket %s --resp2 5 --resp3 5 --line 5",
+			hub.path, hub.line_path);
+		expect_clean(&out);
+		CU_ASSERT(member(&out, "total") > 10 * 1800 + 5 * 1400);
+	}
+}
+
 static void test_bench_flows_through_redis_are_clean(void)
 {
 	struct outcome out;
@@ -466,6 +514,7 @@ static void test_bench_says_so_when_it_cannot_run(void)
 
 static const struct unit_test tests[] = {
 	UNIT_TEST(test_bench_replay_through_redis_is_clean),
+	UNIT_TEST(test_bench_replay_through_the_hub_is_clean),
 	UNIT_TEST(test_bench_flows_through_redis_are_clean),
 	UNIT_TEST(test_bench_cache_idle_and_storm_pass_on_redis),
 	UNIT_TEST(test_bench_is_not_misled_by_a_proxy_that_is_honest),
