@@ -14,12 +14,8 @@ enum { ERROR_MAX = 512 };
 
 void call_execute(struct call *call)
 {
-	struct redis_counts *counts = verbs_counts(call->env->verbs, call->verb);
-	counts->calls++;
 	call->verb->run(call);
-	if (call->failed) {
-		counts->failed++;
-	}
+	verbs_count_call(call->env->verbs, call->verb, call->failed);
 }
 
 static void error_slice(struct call *call, struct slice text)
@@ -118,7 +114,8 @@ bool call_db(struct call *call, unsigned i, int *out)
 		return false;
 	}
 	if (number < INT32_MIN || number > INT32_MAX) {
-		call_error(call, "ERR value is not an integer or out of range");
+		call_error(call, "ERR value is out of range, value must between -2147483648 and "
+				 "2147483647");
 		return false;
 	}
 	if (number < 0 || number >= call->env->databases) {

@@ -53,7 +53,7 @@ static void reject(struct call *call, const char *prefix, const char *text)
 {
 	struct client *client = call->client;
 	if (call->verb != NULL) {
-		verbs_counts(call->env->verbs, call->verb)->rejected++;
+		verbs_count_rejected(call->env->verbs, call->verb);
 		if (call->verb->run == multi_exec) {
 			multi_forget(client, call->env->cache);
 			call_errorf(call, "EXECABORT Transaction discarded because of: %s%s",

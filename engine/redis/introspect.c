@@ -339,9 +339,23 @@ void introspect_list(struct call *call)
 	resp_insert_array(call->out, at, count);
 }
 
-/* The flags of the `n`th key. */
-static struct slice key_flags(const struct verb *verb, unsigned n)
+/* SET reads its key only when it is asked to GET. */
+static struct slice set_flags(const struct call *call)
 {
+	for (unsigned i = 5; i < call->argc; i++) {
+		if (call_is(call, i, "get")) {
+			return SLICE("RW access update");
+		}
+	}
+	return SLICE("OW update");
+}
+
+/* The flags of the `n`th key. */
+static struct slice key_flags(const struct call *call, const struct verb *verb, unsigned n)
+{
+	if (strcmp(verb->name, "set") == 0) {
+		return set_flags(call);
+	}
 	struct slice rest = slice_of(verb->keys.flags);
 	struct slice flags = slice_cut(&rest, '|');
 	while (n-- > 0 && rest.data != NULL) {
@@ -376,7 +390,7 @@ static void get_keys(struct call *call, bool with_flags)
 		}
 		resp_put_bulk(call->out, call->argv[2 + i]);
 		if (with_flags) {
-			put_words(call->out, call->client->resp, key_flags(verb, n), true);
+			put_words(call->out, call->client->resp, key_flags(call, verb, n), true);
 		}
 		n++;
 	}

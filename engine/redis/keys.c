@@ -5,6 +5,8 @@
  */
 #include "engine/redis/keys.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "engine/base/err.h"
@@ -204,13 +206,14 @@ static bool cursor_argument(struct call *call, uint64_t *cursor)
 	char text[24];
 	struct slice s = call->argv[1];
 	char *end = NULL;
-	if (s.len > 0 && s.len < sizeof(text) && s.data[0] >= '0' && s.data[0] <= '9') {
+	if (s.len > 0 && s.len < sizeof(text) && !isspace((unsigned char)s.data[0])) {
+		errno = 0;
 		for (size_t i = 0; i < s.len; i++) {
 			text[i] = s.data[i];
 		}
 		text[s.len] = '\0';
 		*cursor = strtoull(text, &end, 10);
-		if (*end == '\0') {
+		if (end == text + s.len && errno == 0) {
 			return true;
 		}
 	}

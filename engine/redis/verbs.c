@@ -143,10 +143,17 @@ const struct verb *verbs_by_name(const struct redis_verbs *verbs, struct slice n
 	return verb == NULL || second.data == NULL ? verb : find_second(verbs, verb, second);
 }
 
-struct redis_counts *verbs_counts(struct redis_verbs *verbs, const struct verb *verb)
+void verbs_count_call(struct redis_verbs *verbs, const struct verb *verb, bool failed)
 {
+	struct redis_counts *counts = &verbs->counts[verbs_number(verb)];
 	verbs->calls_total++;
-	return &verbs->counts[verbs_number(verb)];
+	counts->calls++;
+	counts->failed += failed ? 1 : 0;
+}
+
+void verbs_count_rejected(struct redis_verbs *verbs, const struct verb *verb)
+{
+	verbs->counts[verbs_number(verb)].rejected++;
 }
 
 void verbs_count_error(struct redis_verbs *verbs, struct slice text)

@@ -65,7 +65,9 @@ const struct verb *verbs_by_name(const struct redis_verbs *verbs, struct slice n
 /* How many subcommands follow a verb in the table. */
 unsigned verbs_subcommands(const struct redis_verbs *verbs, const struct verb *verb);
 
-struct redis_counts *verbs_counts(struct redis_verbs *verbs, const struct verb *verb);
+/* Counted when it is over: INFO and CONFIG RESETSTAT see themselves next time. */
+void verbs_count_call(struct redis_verbs *verbs, const struct verb *verb, bool failed);
+void verbs_count_rejected(struct redis_verbs *verbs, const struct verb *verb);
 void verbs_count_error(struct redis_verbs *verbs, struct slice text);
 
 /* The bits of notify-keyspace-events, for notify.c. */
