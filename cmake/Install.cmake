@@ -10,12 +10,12 @@ install(FILES README.md CHANGES.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/prometheus-alerts.yml deploy/90-millrace.conf
 	DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)
 
-# A package's configuration is in /etc and its unit where systemd looks, whatever the prefix of the rest.
-set(MILLRACE_UNITDIR "lib/systemd/system" CACHE STRING "Folder of systemd units, below the prefix")
-set(MILLRACE_CONFDIR "${CMAKE_INSTALL_FULL_SYSCONFDIR}/millrace" CACHE PATH "Folder of millrace.conf")
-configure_file(deploy/millraced.service.in ${PROJECT_BINARY_DIR}/millraced.service @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/millraced.service DESTINATION ${MILLRACE_UNITDIR})
-install(FILES deploy/millrace.conf DESTINATION ${MILLRACE_CONFDIR})
+# The unit names absolute paths, and those are only known when it is installed: `cmake --install --prefix` and CPack
+# both choose the prefix then.
+set(MILLRACE_UNITDIR lib/systemd/system CACHE STRING "Folder of systemd units, below the prefix")
+set(install_unit ${PROJECT_BINARY_DIR}/install_unit.cmake)
+configure_file(cmake/install_unit.cmake.in ${install_unit} @ONLY)
+install(SCRIPT ${install_unit})
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME millrace)
