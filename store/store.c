@@ -45,7 +45,7 @@
 #include "store/rocks.h"
 
 enum {
-	GROUP_BYTES_MAX = 1024 * 1024, /* of encoded operations in one write */
+	GROUP_BYTES_MAX = 256 * 1024, /* of encoded operations in one write */
 	SYNC_MS = 1000,
 	RETRY_MS = 1000,
 	MEASURE_MS = 10000,
