@@ -307,7 +307,7 @@ static void step_publish(struct model *m)
 static void step_collect(struct model *m, unsigned t)
 {
 	struct model_tenant *tenant = &m->tenants[t];
-	fanout_collect(&tenant->fanout, 0);
+	fanout_collect(&tenant->fanout);
 	for (enum encoding e = 0; e < ENC_COUNT; e++) {
 		while (tenant->fanout.logs[e] == NULL && tenant->pending[e] != NULL) {
 			pending_drop(tenant, e);
@@ -492,7 +492,7 @@ static void test_fanout_every_connection_gets_exactly_its_bytes(void)
 	log_pool_init(&m->pool, 1, 2);
 	patterns_init(&m->patterns, mark_ready);
 	for (unsigned t = 0; t < TENANTS; t++) {
-		fanout_init(&m->tenants[t].fanout, &m->pool, mark_ready);
+		fanout_init(&m->tenants[t].fanout, &m->pool, 0, false, NULL, mark_ready);
 		for (enum encoding e = 0; e < ENC_COUNT; e++) {
 			m->tenants[t].pending_last[e] = &m->tenants[t].pending[e];
 		}

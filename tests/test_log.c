@@ -117,6 +117,7 @@ static void test_log_view_sees_only_what_is_published(void)
 	CU_ASSERT_FALSE(log_view_refresh(view));
 	CU_ASSERT_EQUAL(view->seen_segment, log->last);
 	log_detach(view);
+	free(view);
 	log_destroy(log);
 	log_pool_finish(&pool);
 }
@@ -139,7 +140,9 @@ static void test_log_collect_frees_what_lies_below_every_view(void)
 	CU_ASSERT_TRUE(log_collect(log) > 0);
 	CU_ASSERT_EQUAL(segments(log), 1);
 	log_detach(a);
+	free(a);
 	log_detach(b);
+	free(b);
 	log_destroy(log);
 	log_pool_finish(&pool);
 }
@@ -306,6 +309,7 @@ static void test_log_readers_on_other_threads_get_every_byte(void)
 	CU_ASSERT_EQUAL(pool.bytes, log->last->size);
 	for (unsigned i = 0; i < READERS; i++) {
 		log_detach(readers[i].view);
+		free(readers[i].view);
 	}
 	log_destroy(log);
 	CU_ASSERT_EQUAL(pool.bytes, 0);

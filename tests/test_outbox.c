@@ -47,6 +47,7 @@ static void frame_close(struct frame *f)
 			CU_ASSERT_EQUAL(s->pins[0], 0);
 		}
 		log_detach(f->views[i]);
+		free(f->views[i]);
 		log_destroy(f->logs[i]);
 	}
 	log_pool_finish(&f->pool);

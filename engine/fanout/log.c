@@ -241,7 +241,6 @@ void log_detach(struct log_view *view)
 	assert(view->log->views[view->shard] == view);
 	view->log->views[view->shard] = NULL;
 	view->log->views_count--;
-	free(view);
 }
 
 bool log_view_refresh(struct log_view *view)

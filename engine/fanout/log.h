@@ -124,7 +124,8 @@ size_t log_collect(struct log *log);
 uint64_t log_backlog(const struct log *log);
 
 /* A shard's view: attach and detach happen on the owner's thread, all the rest on the shard's own. The view starts at the
- * published tail; no cursor may be left at the end. */
+ * published tail. No cursor may be left at the end; the view's memory is freed by its shard with free(3), when the owner has told
+ * it that nothing will be sent to the view any more. */
 struct log_view *log_attach(struct log *log, unsigned shard);
 void log_detach(struct log_view *view);
 

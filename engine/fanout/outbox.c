@@ -29,11 +29,12 @@ struct chunk {
 
 /* One entry of the order in which things are owed. */
 struct owed {
-	enum { OWED_REPLY, OWED_LOG, OWED_HOLD } kind;
+	enum { OWED_REPLY, OWED_LOG, OWED_HOLD, OWED_PROMISE } kind;
 	uint32_t filter_bytes; /* LOG: what it adds to filters_bytes */
-	uint64_t amount;       /* REPLY: bytes; LOG: the end; HOLD: the number */
+	uint64_t amount;       /* REPLY: bytes; LOG: the end; HOLD, PROMISE: the number */
 	struct cursor *cursor; /* LOG */
 	struct filter *filter; /* LOG */
+	struct chunk *kept;    /* PROMISE: the reply, once it is there */
 };
 
 void outbox_init(struct outbox *outbox, uint64_t connection)
@@ -227,10 +228,10 @@ struct cursor *cursor_open(struct outbox *outbox, struct log_view *view)
 	return cursor;
 }
 
-struct cursor *outbox_cursor(const struct outbox *outbox, const struct log *log)
+struct cursor *outbox_cursor(const struct outbox *outbox, const struct log_view *view)
 {
 	struct cursor *cursor = outbox->cursors;
-	while (cursor != NULL && (cursor->view->log != log || cursor->retired)) {
+	while (cursor != NULL && (cursor->view != view || cursor->retired)) {
 		cursor = cursor->next_of_outbox;
 	}
 	return cursor;
@@ -293,6 +294,7 @@ static void owed_pop(struct outbox *outbox)
 {
 	assert(outbox->owed_count > 0);
 	filter_release(owed_at(outbox, 0)->filter);
+	free(owed_at(outbox, 0)->kept);
 	outbox->filters_bytes -= owed_at(outbox, 0)->filter_bytes;
 	outbox->owed_first = (outbox->owed_first + 1) % outbox->owed_cap;
 	if (--outbox->owed_count == 0 && outbox->owed_cap > OWED_KEEP) {
@@ -391,45 +393,116 @@ void outbox_hold(struct outbox *outbox, uint64_t number)
 	*owed_push(outbox) = (struct owed){.kind = OWED_HOLD, .amount = number};
 }
 
-static unsigned reply_next(struct outbox *outbox, uint64_t amount, struct gather *gather)
+uint64_t outbox_promise(struct outbox *outbox)
 {
-	size_t left = amount < gather->bytes_max ? (size_t)amount : gather->bytes_max;
+	for (struct cursor *cursor = outbox->cursors; cursor != NULL;
+		cursor = cursor->next_of_outbox) {
+		owe_log(cursor);
+	}
+	*owed_push(outbox) = (struct owed){.kind = OWED_PROMISE, .amount = ++outbox->promises};
+	return outbox->promises;
+}
+
+bool outbox_keep_promise(struct outbox *outbox, uint64_t number, const void *data, size_t len)
+{
+	for (uint32_t i = 0; i < outbox->owed_count; i++) {
+		struct owed *owed = owed_at(outbox, i);
+		if (owed->kind != OWED_PROMISE || owed->amount != number) {
+			continue;
+		}
+		assert(owed->kept == NULL);
+		owed->kept = mem_alloc(sizeof(*owed->kept) + len);
+		*owed->kept = (struct chunk){.used = (uint32_t)len, .size = (uint32_t)len};
+		memcpy(owed->kept->data, data, len);
+		outbox->reply_bytes += len;
+		return true;
+	}
+	return false;
+}
+
+/* Gather from the chunks, where `*chunk` and `*skip` say how far that is; false: no room for all of it. */
+static bool gather_chunks(
+	struct gather *gather, struct chunk **chunk, uint32_t *skip, uint64_t amount)
+{
+	while (amount > 0) {
+		size_t room = gather->bytes_max - gather->bytes;
+		size_t part = (*chunk)->used - *skip;
+		part = part < amount ? part : (size_t)amount;
+		part = part < room ? part : room;
+		if (part == 0 || !gather_add(gather, (*chunk)->data + *skip, part)) {
+			return false;
+		}
+		amount -= part;
+		*skip += (uint32_t)part;
+		if (*skip == (*chunk)->used) {
+			*chunk = (*chunk)->next;
+			*skip = 0;
+		}
+	}
+	return true;
+}
+
+/* All replies that stand together: bytes of the chunks, and promises that were kept. */
+static unsigned replies_next(struct outbox *outbox, struct gather *gather)
+{
+	struct chunk *chunk = outbox->first;
 	uint32_t skip = outbox->chunk_sent;
-	for (struct chunk *chunk = outbox->first; left > 0; chunk = chunk->next) {
-		size_t part = chunk->used - skip < left ? chunk->used - skip : left;
-		if (!gather_add(gather, chunk->data + skip, part)) {
+	for (uint32_t i = 0; i < outbox->owed_count; i++) {
+		struct owed *owed = owed_at(outbox, i);
+		if (owed->kind == OWED_PROMISE && owed->kept != NULL) {
+			struct chunk *kept = owed->kept;
+			if (gather->bytes > 0 && kept->used > gather->bytes_max - gather->bytes) {
+				break;
+			}
+			if (!gather_add(gather, kept->data, kept->used)) {
+				break;
+			}
+		} else if (owed->kind != OWED_REPLY ||
+			   !gather_chunks(gather, &chunk, &skip, owed->amount)) {
 			break;
 		}
-		left -= part;
-		skip = 0;
 	}
-	outbox->flight = FLIGHT_REPLY;
+	outbox->flight = gather->count > 0 ? FLIGHT_REPLY : FLIGHT_NONE;
 	outbox->flight_bytes = gather->bytes;
 	return gather->count;
 }
 
-static void reply_sent(struct outbox *outbox)
+static void drop_chunks(struct outbox *outbox, uint64_t amount)
 {
-	size_t left = outbox->flight_bytes;
-	outbox->reply_bytes -= left;
-	while (left > 0) {
+	while (amount > 0) {
 		struct chunk *chunk = outbox->first;
 		size_t part = chunk->used - outbox->chunk_sent;
-		if (part > left) {
-			outbox->chunk_sent += (uint32_t)left;
-			break;
+		if (part > amount) {
+			outbox->chunk_sent += (uint32_t)amount;
+			return;
 		}
-		left -= part;
+		amount -= part;
 		outbox->chunk_sent = 0;
 		outbox->first = chunk->next;
 		outbox->last = chunk->next == NULL ? NULL : outbox->last;
 		free(chunk);
 	}
-	struct owed *owed = owed_at(outbox, 0);
-	assert(owed->kind == OWED_REPLY && owed->amount >= outbox->flight_bytes);
-	owed->amount -= outbox->flight_bytes;
-	if (owed->amount == 0) {
-		owed_pop(outbox);
+}
+
+static void replies_sent(struct outbox *outbox)
+{
+	uint64_t left = outbox->flight_bytes;
+	outbox->reply_bytes -= left;
+	while (left > 0) {
+		struct owed *owed = owed_at(outbox, 0);
+		if (owed->kind == OWED_PROMISE) {
+			left -= owed->kept->used;
+			owed_pop(outbox);
+			continue;
+		}
+		assert(owed->kind == OWED_REPLY);
+		uint64_t part = owed->amount < left ? owed->amount : left;
+		drop_chunks(outbox, part);
+		owed->amount -= part;
+		left -= part;
+		if (owed->amount == 0) {
+			owed_pop(outbox);
+		}
 	}
 }
 
@@ -461,8 +534,8 @@ unsigned outbox_next(struct outbox *outbox, struct iovec *pieces, unsigned piece
 	struct gather gather = {.pieces = pieces, .max = pieces_max, .bytes_max = bytes_max};
 	while (outbox->owed_count > 0) {
 		struct owed *owed = owed_at(outbox, 0);
-		if (owed->kind == OWED_REPLY) {
-			return reply_next(outbox, owed->amount, &gather);
+		if (owed->kind == OWED_REPLY || owed->kind == OWED_PROMISE) {
+			return replies_next(outbox, &gather);
 		}
 		if (owed->kind == OWED_HOLD && owed->amount > durable) {
 			return 0;
@@ -498,7 +571,7 @@ void outbox_sent(struct outbox *outbox)
 	assert(flight != FLIGHT_NONE);
 	outbox->flight = FLIGHT_NONE;
 	if (flight == FLIGHT_REPLY) {
-		reply_sent(outbox);
+		replies_sent(outbox);
 		return;
 	}
 	struct cursor *cursor = outbox->flight_cursor;

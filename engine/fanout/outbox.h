@@ -60,6 +60,7 @@ struct outbox {
 	struct place flight_end;
 	size_t flight_bytes;
 	struct subscription *subscriptions; /* by glob; pattern.c's */
+	uint64_t promises;                  /* so far */
 	uint64_t connection;                /* for messages that are not for it */
 	/* A cursor left a segment, or ended: what it pinned may be free. NULL is fine. */
 	void (*moved)(struct cursor *cursor);
@@ -75,12 +76,17 @@ void outbox_reply(struct outbox *outbox, const void *data, size_t len);
 /* What is appended from now on waits until outbox_next() is told of `number` as durable (appendfsync always). */
 void outbox_hold(struct outbox *outbox, uint64_t number);
 
+/* Keep a place in the order for a reply that comes later: everything behind it waits. Returns the promise's number. */
+uint64_t outbox_promise(struct outbox *outbox);
+/* Here it is. False: there is no such promise. */
+bool outbox_keep_promise(struct outbox *outbox, uint64_t number, const void *data, size_t len);
+
 /* Open a cursor at the view's tail, with an empty filter; the caller sets `fanout`. Close: it hears nothing that comes from now on; what it is
  * behind still goes out, in its place, then the cursor frees itself. */
 struct cursor *cursor_open(struct outbox *outbox, struct log_view *view);
 void cursor_close(struct cursor *cursor);
-/* The cursor on a log, NULL if there is none. */
-struct cursor *outbox_cursor(const struct outbox *outbox, const struct log *log);
+/* The cursor in a view, NULL if there is none. */
+struct cursor *outbox_cursor(const struct outbox *outbox, const struct log_view *view);
 
 /* Change what a cursor hears, from the view's tail on. False: nothing changed. */
 bool cursor_hear(struct cursor *cursor, uint32_t channel);

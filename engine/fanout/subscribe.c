@@ -17,28 +17,47 @@ struct channel {
 	UT_hash_handle hh, hh_number;
 	uint32_t number;
 	enum channel_kind kind;
-	unsigned subscribers[ENC_COUNT];
+	unsigned subscribers[ENC_COUNT]; /* owner: of all shards; mirror: of this one */
+	unsigned lent;                   /* owner: to how many mirrors */
 	unsigned key_len;
 	char key[]; /* the kind, then the name */
 };
 
-void fanout_init(struct fanout *fanout, struct log_pool *pool, void (*ready)(struct outbox *outbox))
+static unsigned channel_total(const struct channel *channel);
+static void channel_free(struct fanout *fanout, struct channel *channel);
+
+void fanout_init(struct fanout *fanout, struct log_pool *pool, unsigned shard, bool mirror,
+	const struct fanout_link *link, void (*ready)(struct outbox *outbox))
 {
-	*fanout = (struct fanout){.pool = pool, .ready = ready, .next_channel = 1};
+	*fanout = (struct fanout){.pool = pool,
+		.shard = shard,
+		.mirror = mirror,
+		.link = link,
+		.ready = ready,
+		.next_channel = 1};
 }
 
 void fanout_finish(struct fanout *fanout)
 {
-	assert(fanout->channels == NULL);
+	struct channel *channel;
+	struct channel *next;
+	HASH_ITER (
+		hh, fanout->channels, channel, next) { /* lent ones may be left at the very end */
+		assert(channel_total(channel) == 0 || channel->lent > 0);
+		channel_free(fanout, channel);
+	}
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
 		struct log *log = fanout->logs[encoding];
 		for (unsigned shard = 0; log != NULL && shard < fanout->pool->shards; shard++) {
 			if (log->views[shard] != NULL) {
-				log_detach(log->views[shard]);
+				struct log_view *view = log->views[shard];
+				log_detach(view);
+				free(view);
 			}
 		}
 		log_destroy(log);
 		fanout->logs[encoding] = NULL;
+		fanout->views[encoding] = NULL;
 	}
 }
 
@@ -64,11 +83,11 @@ static struct channel *channel_find(
 }
 
 static struct channel *channel_create(
-	struct fanout *fanout, enum channel_kind kind, struct slice name)
+	struct fanout *fanout, enum channel_kind kind, struct slice name, uint32_t number)
 {
 	struct channel *channel = mem_zalloc(sizeof(*channel) + name.len + 1);
 	channel->kind = kind;
-	channel->number = fanout->next_channel++;
+	channel->number = number;
 	channel->key_len = (unsigned)name.len + 1;
 	channel->key[0] = (char)kind;
 	if (name.len > 0) {
@@ -89,14 +108,12 @@ static unsigned channel_total(const struct channel *channel)
 	return total;
 }
 
-static void channel_drop_unheard(struct fanout *fanout, struct channel *channel)
+static void channel_free(struct fanout *fanout, struct channel *channel)
 {
-	if (channel_total(channel) == 0) {
-		HASH_DELETE(hh, fanout->channels, channel);
-		HASH_DELETE(hh_number, fanout->channels_by_number, channel);
-		fanout->channels_count--;
-		free(channel);
-	}
+	HASH_DELETE(hh, fanout->channels, channel);
+	HASH_DELETE(hh_number, fanout->channels_by_number, channel);
+	fanout->channels_count--;
+	free(channel);
 }
 
 static struct slice channel_name(const struct channel *channel)
@@ -104,37 +121,80 @@ static struct slice channel_name(const struct channel *channel)
 	return (struct slice){channel->key + 1, channel->key_len - 1};
 }
 
+static void channel_drop_unheard(struct fanout *fanout, struct channel *channel)
+{
+	if (channel_total(channel) > 0 || channel->lent > 0) {
+		return;
+	}
+	if (fanout->mirror) {
+		fanout->link->release(fanout, channel->kind, channel_name(channel));
+	}
+	channel_free(fanout, channel);
+}
+
+/* The channel, made by its owner if need be. */
+static struct channel *channel_need(
+	struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	struct channel *channel = channel_find(fanout, kind, name);
+	if (channel != NULL) {
+		return channel;
+	}
+	assert(!fanout->mirror);
+	return channel_create(fanout, kind, name, fanout->next_channel++);
+}
+
 /* ---- the two functions that change subscriptions ---- */
 
-static struct cursor *cursor_for(
-	struct fanout *fanout, struct outbox *outbox, enum encoding encoding)
+/* The shard's view of an encoding's log; the owner makes both if need be. */
+static struct log_view *view_need(struct fanout *fanout, unsigned shard, enum encoding encoding)
 {
 	struct log *log = fanout->logs[encoding];
 	if (log == NULL) {
 		log = log_create(fanout->pool, fanout->log_end[encoding]);
 		fanout->logs[encoding] = log;
-		log_attach(log, 0);
 	}
-	struct cursor *cursor = outbox_cursor(outbox, log);
+	if (log->views[shard] == NULL) {
+		log_attach(log, shard);
+	}
+	return log->views[shard];
+}
+
+static struct cursor *cursor_for(
+	struct fanout *fanout, struct outbox *outbox, enum encoding encoding)
+{
+	if (fanout->views[encoding] == NULL) {
+		assert(!fanout->mirror);
+		fanout->views[encoding] = view_need(fanout, fanout->shard, encoding);
+	}
+	struct log_view *view = fanout->views[encoding];
+	struct cursor *cursor = outbox_cursor(outbox, view);
 	if (cursor == NULL) {
-		cursor = cursor_open(outbox, log->views[0]);
+		cursor = cursor_open(outbox, view);
 		cursor->fanout = fanout;
 	}
 	return cursor;
 }
 
+static void count(
+	struct fanout *fanout, enum encoding encoding, struct channel *channel, int change)
+{
+	assert(change > 0 || (channel->subscribers[encoding] > 0 && fanout->subscriptions > 0));
+	channel->subscribers[encoding] += (unsigned)change;
+	fanout->subscriptions += (unsigned)change;
+	if (fanout->mirror) {
+		fanout->link->count(fanout, encoding, channel->kind, channel_name(channel), change);
+	}
+}
+
 bool fanout_subscribe(struct fanout *fanout, struct outbox *outbox, enum encoding encoding,
 	enum channel_kind kind, struct slice name)
 {
-	struct channel *channel = channel_find(fanout, kind, name);
-	if (channel == NULL) {
-		channel = channel_create(fanout, kind, name);
-	}
+	struct channel *channel = channel_need(fanout, kind, name);
 	if (!cursor_hear(cursor_for(fanout, outbox, encoding), channel->number)) {
 		return false;
 	}
-	channel->subscribers[encoding]++;
-	fanout->subscriptions++;
+	count(fanout, encoding, channel, 1);
 	return true;
 }
 
@@ -144,9 +204,7 @@ static bool unsubscribe(struct cursor *cursor, enum encoding encoding, struct ch
 	if (!cursor_ignore(cursor, channel->number)) {
 		return false;
 	}
-	assert(channel->subscribers[encoding] > 0 && fanout->subscriptions > 0);
-	channel->subscribers[encoding]--;
-	fanout->subscriptions--;
+	count(fanout, encoding, channel, -1);
 	channel_drop_unheard(fanout, channel);
 	if (cursor->filter->count == 0) {
 		cursor_close(cursor);
@@ -157,8 +215,8 @@ static bool unsubscribe(struct cursor *cursor, enum encoding encoding, struct ch
 bool fanout_unsubscribe(struct fanout *fanout, struct outbox *outbox, enum encoding encoding,
 	enum channel_kind kind, struct slice name)
 {
-	struct log *log = fanout->logs[encoding];
-	struct cursor *cursor = log == NULL ? NULL : outbox_cursor(outbox, log);
+	struct log_view *view = fanout->views[encoding];
+	struct cursor *cursor = view == NULL ? NULL : outbox_cursor(outbox, view);
 	struct channel *channel = channel_find(fanout, kind, name);
 	return cursor != NULL && channel != NULL && unsubscribe(cursor, encoding, channel);
 }
@@ -166,7 +224,7 @@ bool fanout_unsubscribe(struct fanout *fanout, struct outbox *outbox, enum encod
 static enum encoding cursor_encoding(const struct cursor *cursor)
 {
 	enum encoding encoding = ENC_RESP2;
-	while (cursor->fanout->logs[encoding] != cursor->view->log) {
+	while (cursor->fanout->views[encoding] != cursor->view) {
 		encoding++;
 		assert(encoding < ENC_COUNT);
 	}
@@ -282,6 +340,23 @@ struct fanout_ends fanout_ends(const struct fanout *fanout)
 	return ends;
 }
 
+/* Tell the readers of all shards that the log has grown. */
+static void wake_readers(struct fanout *fanout, struct log *log)
+{
+	for (unsigned shard = 0, left = log->views_count; left > 0; shard++) {
+		struct log_view *view = log->views[shard];
+		if (view == NULL) {
+			continue;
+		}
+		left--;
+		if (shard == fanout->shard) {
+			view_advance(view, fanout->ready);
+		} else {
+			fanout->link->hint(fanout, view);
+		}
+	}
+}
+
 void fanout_publish_upto(struct fanout *fanout, const struct fanout_ends *ends)
 {
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
@@ -292,7 +367,7 @@ void fanout_publish_upto(struct fanout *fanout, const struct fanout_ends *ends)
 			continue;
 		}
 		log_publish(log, ends->end[encoding]);
-		view_advance(log->views[0], fanout->ready);
+		wake_readers(fanout, log);
 	}
 }
 
@@ -302,24 +377,108 @@ void fanout_publish(struct fanout *fanout)
 	fanout_publish_upto(fanout, &ends);
 }
 
-size_t fanout_collect(struct fanout *fanout, unsigned shard)
+/* Nobody of this shard reads it any more. */
+static void view_let_go(struct fanout *fanout, enum encoding encoding)
+{
+	struct log_view *view = fanout->views[encoding];
+	fanout->views[encoding] = NULL;
+	if (fanout->mirror) {
+		fanout->link->detach(fanout, view);
+	} else {
+		log_detach(view);
+		free(view);
+	}
+}
+
+static size_t log_let_go(struct fanout *fanout, enum encoding encoding)
+{
+	struct log *log = fanout->logs[encoding];
+	if (log->views_count > 0) {
+		return log_collect(log);
+	}
+	fanout->log_end[encoding] = log->appended;
+	log_destroy(log);
+	fanout->logs[encoding] = NULL;
+	return 0;
+}
+
+size_t fanout_collect(struct fanout *fanout)
 {
 	size_t freed = 0;
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
-		struct log *log = fanout->logs[encoding];
-		if (log == NULL) {
-			continue;
+		struct log_view *view = fanout->views[encoding];
+		bool moved = view != NULL && log_view_settle(view);
+		if (view != NULL && view->cursors == 0 &&
+			!(fanout->mirror && fanout->channels_count + fanout->borrowing > 0)) {
+			view_let_go(fanout, encoding);
+		} else if (moved && fanout->mirror) {
+			fanout->link->settled(fanout, view);
 		}
-		if (log->views[shard]->cursors == 0) {
-			fanout->log_end[encoding] = log->appended;
-			log_detach(log->views[shard]);
-			log_destroy(log);
-			fanout->logs[encoding] = NULL;
-		} else if (log_view_settle(log->views[shard])) {
-			freed += log_collect(log);
+		if (fanout->logs[encoding] != NULL) {
+			freed += log_let_go(fanout, encoding);
 		}
 	}
 	return freed;
+}
+
+/* ---- between the owner and a mirror ---- */
+
+uint32_t fanout_lend(struct fanout *fanout, unsigned shard, enum channel_kind kind,
+	struct slice name, struct log_view *views[ENC_LINE])
+{
+	struct channel *channel = channel_need(fanout, kind, name);
+	channel->lent++;
+	for (unsigned encoding = 0; encoding < ENC_LINE; encoding++) {
+		views[encoding] = view_need(fanout, shard, (enum encoding)encoding);
+	}
+	return channel->number;
+}
+
+void fanout_count(struct fanout *fanout, enum encoding encoding, enum channel_kind kind,
+	struct slice name, int change)
+{
+	struct channel *channel = channel_find(fanout, kind, name);
+	assert(channel != NULL && !fanout->mirror);
+	count(fanout, encoding, channel, change);
+}
+
+void fanout_return(struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	struct channel *channel = channel_find(fanout, kind, name);
+	assert(channel != NULL && channel->lent > 0);
+	channel->lent--;
+	channel_drop_unheard(fanout, channel);
+}
+
+bool fanout_knows(const struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	return channel_find(fanout, kind, name) != NULL;
+}
+
+void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice name,
+	uint32_t number, struct log_view *const views[ENC_LINE])
+{
+	assert(fanout->mirror && fanout->borrowing > 0);
+	fanout->borrowing--;
+	for (unsigned encoding = 0; encoding < ENC_LINE; encoding++) {
+		assert(fanout->views[encoding] == NULL ||
+			fanout->views[encoding] == views[encoding]);
+		fanout->views[encoding] = views[encoding];
+		view_advance(views[encoding], fanout->ready);
+	}
+	if (channel_find(fanout, kind, name) != NULL) { /* asked for twice: one loan is enough */
+		fanout->link->release(fanout, kind, name);
+		return;
+	}
+	channel_create(fanout, kind, name, number);
+}
+
+void fanout_drop_unheard(struct fanout *fanout, enum channel_kind kind, struct slice name)
+{
+	struct channel *channel = channel_find(fanout, kind, name);
+	if (channel != NULL) {
+		channel_drop_unheard(fanout, channel);
+	}
 }
 
 bool fanout_has_logs(const struct fanout *fanout)

@@ -61,7 +61,8 @@ struct tenant *tenant_need(struct shard *shard, struct slice channel)
 		memcpy(tenant->name, name.data, name.len);
 	}
 	tenant->timer.expired = tenant_timer_expired;
-	fanout_init(&tenant->fanout, &shard->pool, shard->patterns.ready);
+	fanout_init(
+		&tenant->fanout, &shard->pool, shard->index, false, NULL, shard->patterns.ready);
 	HASH_ADD_KEYPTR(hh, shard->tenants, tenant->name, tenant->name_len, tenant);
 	return tenant;
 }
@@ -341,7 +342,7 @@ static void tenant_destroy(struct tenant *tenant)
 
 void tenant_collect(struct tenant *tenant)
 {
-	fanout_collect(&tenant->fanout, 0);
+	fanout_collect(&tenant->fanout);
 	if (tenant->replication == NULL && tenant->fanout.subscriptions == 0 && !tenant->touched &&
 		tenant->announcements_count == 0 && !fanout_has_logs(&tenant->fanout)) {
 		tenant_destroy(tenant);
