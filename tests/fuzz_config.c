@@ -1,4 +1,5 @@
-/* Any file is a configuration or a sentence; what was read can be written, and reads back as the same. */
+/* Any file is a configuration or a sentence; what was read can be written, and reads back as the
+ * same. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* However the bytes of the line protocol arrive, the lines, and the error that ends them, are the same; and each line's
- * command is parsed into parts that lie within it.
+/* However the bytes of the line protocol arrive, the lines, and the error that ends them, are the
+ * same; and each line's command is parsed into parts that lie within it.
  *
  * The first byte chooses the limit and where the pieces are cut; the rest is the stream.
  */

@@ -1,10 +1,12 @@
-/* Plays a fuzz target without libFuzzer: each file of a corpus as it stands, then mutations of them.
+/* Plays a fuzz target without libFuzzer: each file of a corpus as it stands, then mutations of
+ * them.
  *
  *     fuzz_resp [--seed N] [--runs N] FILE|FOLDER...
  *
- * The mutations are libFuzzer's plain ones (flip, insert, drop, repeat, splice), without its sense of coverage. They
- * follow from the seed, which is fixed unless it is given: a test that passes today passes tomorrow. The input that
- * was being played when the program died is in the file `crash` of the working folder.
+ * The mutations are libFuzzer's plain ones (flip, insert, drop, repeat, splice), without its sense
+ * of coverage. They follow from the seed, which is fixed unless it is given: a test that passes
+ * today passes tomorrow. The input that was being played when the program died is in the file
+ * `crash` of the working folder.
  */
 #include <dirent.h>
 #include <signal.h>

@@ -1,4 +1,5 @@
-/* However the bytes of RESP arrive, whole or in pieces, the requests, and the error that ends them, are the same.
+/* However the bytes of RESP arrive, whole or in pieces, the requests, and the error that ends them,
+ * are the same.
  *
  * The first byte chooses the limits and where the pieces are cut; the rest is the stream.
  */
@@ -9,7 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
-/* What came of a stream, as text to compare: each request's arguments with their lengths, then the error. */
+/* What came of a stream, as text to compare: each request's arguments with their lengths, then the
+ * error. */
 static void note(struct bytes *notes, const struct resp_request *request)
 {
 	bytes_printf(notes, "%u:", request->argc);

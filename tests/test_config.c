@@ -1,5 +1,5 @@
-/* The configuration: every way in (defaults, file, arguments, CONFIG SET), every way out, and the sentences for
- * what is wrong. Files are in memory: config.c opens none itself.
+/* The configuration: every way in (defaults, file, arguments, CONFIG SET), every way out, and the
+ * sentences for what is wrong. Files are in memory: config.c opens none itself.
  */
 #include "engine/hub/config.h"
 
@@ -324,7 +324,8 @@ static void test_redis_own_directives_are_noticed_not_refused(void)
 
 static void test_every_line_of_debians_redis_conf_is_understood(void)
 {
-	/* The directives that are in force in the file of Debian's redis-server 7.0, as they stand there. */
+	/* The directives that are in force in the file of Debian's redis-server 7.0, as they stand
+	 * there. */
 	struct world w;
 	int err = world_read_text(&w,
 		"bind 127.0.0.1 -::1\nprotected-mode yes\nport 6379\ntcp-backlog 511\ntimeout 0\n"

@@ -1,4 +1,5 @@
-/* HTTP against the real library and real sockets; the shard is a thread that makes a page when it is woken. */
+/* HTTP against the real library and real sockets; the shard is a thread that makes a page when it
+ * is woken. */
 #include "engine/hub/http.h"
 
 #include <arpa/inet.h>

@@ -1,22 +1,22 @@
 /* HTTP for operators.
  *
- * Called by the hub, calls back through struct http_source. One of two places in engine/ with a thread and a clock,
- * for a page must also be answered when the shard does not turn.
+ * Called by the hub, calls back through struct http_source. One of the few places in engine/ with a
+ * thread and a clock, for a page must also be answered when the shard does not turn.
  *
  * The mailbox has one place, as HTTP has one thread; its states:
  *
  *     EMPTY ──ask──▶ ASKED ──http_poll──▶ MAKING ──▶ MADE ──take──▶ EMPTY
  *
- * Who asks gives up at the deadline and leaves the place as it is: the next who asks finds it taken since long and is
- * turned down at once, until the shard has answered the old question. So a shard that hangs costs each
- * scraper a moment and not the whole deadline in a row.
+ * Who asks gives up at the deadline and leaves the place as it is: the next who asks finds it taken
+ * since long and is turned down at once, until the shard has answered the old question. So a shard
+ * that hangs costs each scraper a moment and not the whole deadline in a row.
  *
- * Connections: libmicrohttpd's time-out counts from the last byte, so that a peer who sends a byte now and then could
- * keep its place for hours. Each connection's request therefore has a time to arrive in, looked at when the
- * next connection comes: the ones over it are shut down to make room.
+ * Connections: libmicrohttpd's time-out counts from the last byte, so that a peer who sends a byte
+ * now and then could keep its place for hours. Each connection's request therefore has a time to
+ * arrive in, looked at when the next connection comes: the ones over it are shut down to make room.
  *
- * All callbacks below, but for http_poll(), run on libmicrohttpd's one thread; what they share with the shard
- * stands in struct mailbox, under its lock.
+ * All callbacks below, but for http_poll(), run on libmicrohttpd's one thread; what they share with
+ * the shard stands in struct mailbox, under its lock.
  */
 #include "engine/hub/http.h"
 
@@ -250,8 +250,8 @@ static enum MHD_Result answer_page(
 		pages[page].content_type);
 }
 
-/* libmicrohttpd calls it when the header is there, with *state NULL, and again when the request is complete. A refusal
- * at the first call ends the connection, so that nobody waits for a body. */
+/* libmicrohttpd calls it when the header is there, with *state NULL, and again when the request is
+ * complete. A refusal at the first call ends the connection, so that nobody waits for a body. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
 	const char *path, const char *method, const char *version, const char *upload,
 	size_t *upload_size, void **state)

@@ -1,9 +1,9 @@
 /* Prometheus' text format, version 0.0.4.
  *
- * Called by whoever renders a page; appends to bytes and does nothing else. A label's value may be a
- * stream's or a writer's name, that is any bytes a peer has sent: a page with one byte that is not UTF-8 in it is refused
- * by Prometheus as a whole, so such bytes are written as \xHH. Format: the specification "Exposition
- * formats" of Prometheus.
+ * Called by whoever renders a page; appends to bytes and does nothing else. A label's value may be
+ * a stream's or a writer's name, that is any bytes a peer has sent: a page with one byte that is
+ * not UTF-8 in it is refused by Prometheus as a whole, so such bytes are written as \xHH. Format:
+ * the specification "Exposition formats" of Prometheus.
  */
 #include "engine/hub/metrics.h"
 
@@ -78,7 +78,8 @@ static void put_label_value(struct bytes *out, struct slice value)
 	}
 }
 
-/* `name{label="value",...} `, where the name may have an ending and `le` is a bucket's bound or NULL. */
+/* `name{label="value",...} `, where the name may have an ending and `le` is a bucket's bound or
+ * NULL. */
 static void put_series(struct metrics_page *page, const char *ending,
 	const struct metrics_label *labels, size_t count, const char *le)
 {

@@ -4,8 +4,8 @@
  *     metrics_family(&page, "millrace_connections", METRICS_GAUGE, "Connections that are open.");
  *     metrics_u64(&page, METRICS_LABELS({"kind", SLICE("line")}), 7);
  *
- * A family is opened once, and all of its samples come before the next one opens, as the format demands; both are
- * asserted. Knows no counter of the hub's: hub.c says what there is.
+ * A family is opened once, and all of its samples come before the next one opens, as the format
+ * demands; both are asserted. Knows no counter of the hub's: hub.c says what there is.
  */
 #ifndef MILLRACE_HUB_METRICS_H
 #define MILLRACE_HUB_METRICS_H
@@ -48,11 +48,13 @@ struct metrics_histogram {
 /* `out` is appended to, and outlives the page. */
 void metrics_begin(struct metrics_page *page, struct bytes *out);
 
-/* Open a family: `name` a static string as the format allows it, a counter's ending in _total; `help` one sentence. */
+/* Open a family: `name` a static string as the format allows it, a counter's ending in _total;
+ * `help` one sentence. */
 void metrics_family(
 	struct metrics_page *page, const char *name, enum metrics_type type, const char *help);
 
-/* One sample of the open family. Two samples of a family never have the same labels: the caller's duty. */
+/* One sample of the open family. Two samples of a family never have the same labels: the caller's
+ * duty. */
 void metrics_u64(struct metrics_page *page, const struct metrics_label *labels, size_t count,
 	uint64_t value);
 void metrics_i64(

@@ -1,9 +1,9 @@
 /* Background processes and their accounts.
  *
- * Called by whatever runs handlers (the hub's shards), read by the page of metrics. The number of names is bounded, as
- * peers choose the streams' names that are part of them; what is beyond goes to one account, "other", so
- * that sums stay right. Timing each run would cost as much as a short handler; so one run of PROCESS_SAMPLE is timed
- * and counted so many times.
+ * Called by whatever runs handlers (the hub's shards), read by the page of metrics. The number of
+ * names is bounded, as peers choose the streams' names that are part of them; what is beyond goes
+ * to one account, "other", so that sums stay right. Timing each run would cost as much as a short
+ * handler; so one run of PROCESS_SAMPLE is timed and counted so many times.
  */
 #include "engine/hub/process.h"
 

@@ -1,8 +1,9 @@
 /* Background processes: every run of a handler belongs to a named one, which keeps its accounts.
  *
- * Names are those of Synapse's own metrics, `replication-RDATA-events`, so that an operator finds in the hub what he
- * knows from there. Plain data without a clock or a lock: one `struct processes` per shard; times come in as
- * arguments. A handler that fails is counted here and nowhere stops anything.
+ * Names are those of Synapse's own metrics, `replication-RDATA-events`, so that an operator finds
+ * in the hub what he knows from there. Plain data without a clock or a lock: one `struct processes`
+ * per shard; times come in as arguments. A handler that fails is counted here and nowhere stops
+ * anything.
  *
  *     process_begin ──▶ [in flight] ──▶ process_end
  *                          └─ process_waited: part of it went to the store
@@ -35,11 +36,13 @@ struct process;
 struct processes *processes_create(unsigned names_max);
 void processes_destroy(struct processes *processes);
 
-/* The process of that name, made at its first mention; a name longer than PROCESS_NAME_MAX is cut. Never NULL. */
+/* The process of that name, made at its first mention; a name longer than PROCESS_NAME_MAX is cut.
+ * Never NULL. */
 struct process *process_named(struct processes *processes, struct slice name);
 struct slice process_name(const struct process *process);
 
-/* A run begins. True: time this one, and tell process_end() how long it took. The first run of a name is timed. */
+/* A run begins. True: time this one, and tell process_end() how long it took. The first run of a
+ * name is timed. */
 bool process_begin(struct process *process);
 
 /* A run is over. units: `cpu_ns` is counted only for a run that is to be timed; else pass 0. */
