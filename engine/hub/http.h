@@ -35,8 +35,7 @@ struct http_options {
 	uint16_t port;            /* 0: the kernel chooses, see http_port() */
 	unsigned connections_max; /* 0: 48 */
 	unsigned answer_ms_max;   /* how long the shard may take; 0: 5000 */
-	unsigned
-		request_ms_max; /* how long a request may take to arrive when others wait; 0: 15000 */
+	unsigned request_ms_max;  /* for a request to arrive, when others wait; 0: 15000 */
 };
 
 struct http;
