@@ -191,6 +191,30 @@ static void test_user_syncs_survive_a_restart_and_so_does_the_clock_of_silence(v
 	frame_close(&f);
 }
 
+static void test_loaded_instances_expire_in_the_order_of_their_silence_too(void)
+{
+	struct frame f;
+	frame_open(&f);
+	static const int silent_s[] = {100, 290, 200, 299, 0};
+	for (unsigned i = 0; i < 5; i++) {
+		char id[2] = {(char)('a' + i), '\0'};
+		struct store_instance instance = {
+			FRAME_TENANT, slice_of(id), f.now.wall_ms - silent_s[i] * 1000};
+		replication_load_instance(f.r, &instance, f.now);
+	}
+	CU_ASSERT_EQUAL(replication_tick(f.r, f.now), f.now.mono_ns + FRAME_SECOND);
+	frame_pass(&f, 1000);
+	CU_ASSERT_EQUAL(replication_tick(f.r, f.now), f.now.mono_ns + 9 * (uint64_t)FRAME_SECOND);
+	FRAME_LOG(&f, "RESP CLEAR_USER_SYNC d\n");
+	frame_pass(&f, 150000);
+	replication_tick(f.r, f.now);
+	FRAME_LOG(&f, "RESP CLEAR_USER_SYNC b\nRESP CLEAR_USER_SYNC c\n");
+	frame_pass(&f, 200000);
+	CU_ASSERT_EQUAL(replication_tick(f.r, f.now), UINT64_MAX);
+	FRAME_LOG(&f, "RESP CLEAR_USER_SYNC a\nRESP CLEAR_USER_SYNC e\n");
+	frame_close(&f);
+}
+
 static void test_a_long_absence_clears_at_once_and_a_clock_set_back_does_not(void)
 {
 	struct frame f;
@@ -367,6 +391,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(test_the_connection_that_spoke_last_speaks_for_an_instance),
 		UNIT_TEST(test_instances_expire_in_the_order_of_their_silence),
 		UNIT_TEST(test_user_syncs_survive_a_restart_and_so_does_the_clock_of_silence),
+		UNIT_TEST(test_loaded_instances_expire_in_the_order_of_their_silence_too),
 		UNIT_TEST(test_a_long_absence_clears_at_once_and_a_clock_set_back_does_not),
 		UNIT_TEST(test_the_sign_of_life_of_a_connected_instance_is_stored_each_half_minute),
 		UNIT_TEST(test_what_is_gone_is_deleted_on_the_disk),

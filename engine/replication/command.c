@@ -21,7 +21,7 @@
 #include "engine/base/err.h"
 
 struct description {
-	const char *word;
+	struct slice word;
 	const char *(*parse)(
 		struct command *c); /* NULL: nothing to read; returns what is wrong, or NULL */
 	bool line_only;             /* no RESP publisher sends it */
@@ -31,18 +31,38 @@ struct description {
 };
 static const struct description commands[CMD_COUNT];
 
+/* Where the first blank stands; `len` where there is none. Eight bytes at a time: words are so short that the blank is
+ * found before memchr(3) has begun. The lowest hit is the exact one only where the first byte is the lowest. */
+static inline size_t find_blank(const char *p, size_t len)
+{
+	size_t i = 0;
+	for (; __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && i + 8 <= len; i += 8) {
+		uint64_t bytes;
+		memcpy(&bytes, p + i, sizeof(bytes));
+		bytes ^= 0x2020202020202020u;
+		uint64_t hit = (bytes - 0x0101010101010101u) & ~bytes & 0x8080808080808080u;
+		if (hit != 0) {
+			return i + (unsigned)__builtin_ctzll(hit) / 8;
+		}
+	}
+	while (i < len && p[i] != ' ') {
+		i++;
+	}
+	return i;
+}
+
 /* Up to the next blank, which is swallowed; the whole rest where there is none. */
 static inline struct slice field(struct slice *rest)
 {
 	struct slice head = *rest;
-	const char *at = head.len == 0 ? NULL : memchr(head.data, ' ', head.len);
-	if (at == NULL) {
+	size_t i = find_blank(head.data, head.len);
+	if (i == head.len) {
 		*rest = (struct slice){NULL, 0};
 		return head;
 	}
-	head.len = (size_t)(at - head.data);
-	rest->data = at + 1;
-	rest->len -= head.len + 1;
+	head.len = i;
+	rest->data += i + 1;
+	rest->len -= i + 1;
 	return head;
 }
 
@@ -58,7 +78,7 @@ static const char clear_user_syncs[] = "CLEAR_USER_SYNCS";
 static enum command_name find_word(struct slice word)
 {
 	for (unsigned i = CMD_UNKNOWN + 1; i < CMD_COUNT; i++) {
-		if (word_is(word, commands[i].word, strlen(commands[i].word))) {
+		if (word_is(word, commands[i].word.data, commands[i].word.len)) {
 			return (enum command_name)i;
 		}
 	}
@@ -106,7 +126,7 @@ int command_parse(struct slice line, struct command *out, const char **why)
 
 const char *command_word(enum command_name name)
 {
-	return name < CMD_COUNT ? commands[name].word : commands[CMD_UNKNOWN].word;
+	return commands[name < CMD_COUNT ? name : CMD_UNKNOWN].word.data;
 }
 
 bool command_allowed(enum command_name name, enum direction direction)
@@ -234,26 +254,28 @@ static const char *parse_something(struct command *c)
 
 /* Who may send: the columns of Synapse's VALID_INBOUND_COMMANDS at either end, and what later versions say over RESP,
  * which a worker of another make may say on a line. A worker takes what 1.66's client takes, nothing else. */
+/* clang-format off */
+#define WORD(literal) {(literal), sizeof(literal) - 1}
 static const struct description commands[CMD_COUNT] = {
-	/*                       word                  parse               line   worker main  to worker */
-	[CMD_UNKNOWN] = {"unknown", NULL, false, false, false, false},
-	[CMD_SERVER] = {"SERVER", parse_one_word, true, false, true, true},
-	[CMD_PING] = {"PING", NULL, true, true, true, true},
-	[CMD_NAME] = {"NAME", NULL, true, true, false, false},
-	[CMD_REPLICATE] = {"REPLICATE", NULL, false, true, false, false},
-	[CMD_RDATA] = {"RDATA", parse_rdata, false, false, true, true},
-	[CMD_POSITION] = {"POSITION", parse_position, false, false, true, true},
-	[CMD_ERROR] = {"ERROR", NULL, true, true, true, true},
-	[CMD_USER_SYNC] = {"USER_SYNC", parse_user_sync, false, true, false, false},
-	[CMD_CLEAR_USER_SYNC] = {"CLEAR_USER_SYNC", parse_clear_user_sync, false, true, false,
-		false},
-	[CMD_FEDERATION_ACK] = {"FEDERATION_ACK", parse_federation_ack, false, true, false, false},
-	[CMD_REMOVE_PUSHER] = {"REMOVE_PUSHER", parse_remove_pusher, false, true, false, false},
-	[CMD_USER_IP] = {"USER_IP", parse_user_ip, false, true, false, false},
-	[CMD_REMOTE_SERVER_UP] = {"REMOTE_SERVER_UP", parse_one_word, false, true, true, true},
-	[CMD_LOCK_RELEASED] = {"LOCK_RELEASED", parse_something, false, true, true, false},
-	[CMD_NEW_ACTIVE_TASK] = {"NEW_ACTIVE_TASK", parse_something, false, true, true, false},
-	[CMD_CANCEL_TASK] = {"CANCEL_TASK", parse_something, false, true, true, false},
-	[CMD_SYNC] = {"SYNC", NULL, false, false, true, false},
-	[CMD_INVALIDATE_CACHE] = {"INVALIDATE_CACHE", parse_something, false, true, false, false},
+	/*                        word                      parse                 line_only from_worker from_main to_worker */
+	[CMD_UNKNOWN]          = {WORD("unknown"),          NULL,                  false, false, false, false},
+	[CMD_SERVER]           = {WORD("SERVER"),           parse_one_word,        true,  false, true,  true},
+	[CMD_PING]             = {WORD("PING"),             NULL,                  true,  true,  true,  true},
+	[CMD_NAME]             = {WORD("NAME"),             NULL,                  true,  true,  false, false},
+	[CMD_REPLICATE]        = {WORD("REPLICATE"),        NULL,                  false, true,  false, false},
+	[CMD_RDATA]            = {WORD("RDATA"),            parse_rdata,           false, false, true,  true},
+	[CMD_POSITION]         = {WORD("POSITION"),         parse_position,        false, false, true,  true},
+	[CMD_ERROR]            = {WORD("ERROR"),            NULL,                  true,  true,  true,  true},
+	[CMD_USER_SYNC]        = {WORD("USER_SYNC"),        parse_user_sync,       false, true,  false, false},
+	[CMD_CLEAR_USER_SYNC]  = {WORD("CLEAR_USER_SYNC"),  parse_clear_user_sync, false, true,  false, false},
+	[CMD_FEDERATION_ACK]   = {WORD("FEDERATION_ACK"),   parse_federation_ack,  false, true,  false, false},
+	[CMD_REMOVE_PUSHER]    = {WORD("REMOVE_PUSHER"),    parse_remove_pusher,   false, true,  false, false},
+	[CMD_USER_IP]          = {WORD("USER_IP"),          parse_user_ip,         false, true,  false, false},
+	[CMD_REMOTE_SERVER_UP] = {WORD("REMOTE_SERVER_UP"), parse_one_word,        false, true,  true,  true},
+	[CMD_LOCK_RELEASED]    = {WORD("LOCK_RELEASED"),    parse_something,       false, true,  true,  false},
+	[CMD_NEW_ACTIVE_TASK]  = {WORD("NEW_ACTIVE_TASK"),  parse_something,       false, true,  true,  false},
+	[CMD_CANCEL_TASK]      = {WORD("CANCEL_TASK"),      parse_something,       false, true,  true,  false},
+	[CMD_SYNC]             = {WORD("SYNC"),             NULL,                  false, false, true,  false},
+	[CMD_INVALIDATE_CACHE] = {WORD("INVALIDATE_CACHE"), parse_something,       false, true,  false, false},
 };
+/* clang-format on */
