@@ -126,6 +126,18 @@ static bool arity_fits(const struct verb *verb, unsigned argc)
 	return verb->arity > 0 ? argc == (unsigned)verb->arity : argc >= (unsigned)-verb->arity;
 }
 
+/* Does it need room in the cache? EXEC does where a queued verb does; while MULTI is open everything that
+ * may be queued does, so that the queue does not grow when there is no room. */
+static bool needs_room(const struct call *call)
+{
+	const struct verb *verb = call->verb;
+	if (multi_is_open(call->client)) {
+		return (verb->flags & V_IMMEDIATE) == 0 ||
+		       (verb->run == multi_exec && (multi_flags(call->client) & V_DENYOOM) != 0);
+	}
+	return (verb->flags & V_DENYOOM) != 0;
+}
+
 /* May the verb run? If not, the client has been told. */
 static bool may_run(struct call *call)
 {
@@ -139,8 +151,7 @@ static bool may_run(struct call *call)
 		reject(call, "NOAUTH ", "Authentication required.");
 		return false;
 	}
-	if ((verb->flags & V_DENYOOM) != 0 &&
-		!cache_make_room(call->env->cache, call->env->now.wall_ms)) {
+	if (needs_room(call) && !cache_make_room(call->env->cache, call->env->now.wall_ms)) {
 		reject(call, "OOM ", "command not allowed when used memory > 'maxmemory'.");
 		return false;
 	}

@@ -13,6 +13,8 @@
 
 #include "engine/redis/verbs.h"
 
+enum { WATCH_BYTES = 128 }; /* what the cache keeps for a watch, about */
+
 struct queued {
 	const struct verb *verb;
 	struct slice *argv; /* the array and its bytes are one allocation */
@@ -25,9 +27,10 @@ struct watched {
 };
 
 struct client_multi {
-	bool open;    /* MULTI was said */
-	bool spoilt;  /* a verb was refused since */
-	size_t bytes; /* of the queue */
+	bool open;      /* MULTI was said */
+	bool spoilt;    /* a verb was refused since */
+	unsigned flags; /* of all verbs in the queue */
+	size_t bytes;   /* of the queue and of the watched keys */
 	struct queued *queue;
 	unsigned count, cap;
 	struct watched *watched;
@@ -55,6 +58,11 @@ int multi_count(const struct client *client)
 size_t multi_bytes(const struct client *client)
 {
 	return client->multi == NULL ? 0 : client->multi->bytes;
+}
+
+unsigned multi_flags(const struct client *client)
+{
+	return client->multi == NULL ? 0 : client->multi->flags;
 }
 
 void multi_spoil(struct client *client)
@@ -130,6 +138,7 @@ void multi_queue(struct call *call)
 				mem_realloc(multi->queue, multi->cap * sizeof(*multi->queue));
 		}
 		multi->queue[multi->count++] = queued;
+		multi->flags |= call->verb->flags;
 		multi->bytes += size;
 	}
 	resp_put_simple(call->out, "QUEUED");
@@ -232,6 +241,12 @@ void multi_watch(struct call *call)
 	for (unsigned i = 1; i < call->argc; i++) {
 		if (is_watched(multi, call->client->db, call->argv[i])) {
 			continue;
+		}
+		multi->bytes += sizeof(struct watched) + WATCH_BYTES + call->argv[i].len;
+		if (multi->bytes > call->env->multi_bytes_max) {
+			call_error(call, "ERR too many watched keys");
+			multi_forget(call->client, cache);
+			return;
 		}
 		if (multi->watched_count == multi->watched_cap) {
 			multi->watched_cap = multi->watched_cap == 0 ? 4 : 2 * multi->watched_cap;

@@ -19,6 +19,8 @@ void multi_queue(struct call *call);
 void multi_spoil(struct client *client);
 /* Forget queue and watches, and free them. */
 void multi_forget(struct client *client, struct cache *cache);
+/* The flags of all verbs in the queue, or'ed. */
+unsigned multi_flags(const struct client *client);
 /* For CLIENT LIST: verbs queued, -1 outside MULTI; bytes held. */
 int multi_count(const struct client *client);
 size_t multi_bytes(const struct client *client);
