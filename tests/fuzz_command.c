@@ -1,11 +1,13 @@
-/* Whatever publishers and line clients say, in any order: what reaches a line worker is well-formed and allowed, batches come
- * out whole, what is sent on a line is lines, and memory stays within the limits.
+/* Whatever publishers and line clients say, in any order: what reaches a line worker is
+ * well-formed and allowed, batches come out whole, what is sent on a line is lines, and memory
+ * stays within the limits.
  *
- * Each line of the input is a step; its first byte chooses what happens, its second which of eight connections:
- *     p1<payload>   PUBLISH on the tenant's own channel       q1<payload>  on another one
- *     l1<line>      a line from a client of the listener      m1<line>     from a main that we are a client of
- *     w1<line>      from a client that may write              d1           the connection ends
- *     t1<digits>    time passes, in milliseconds              c            what has changed is collected
+ * Each line of the input is a step; its first byte chooses what happens, its second which of
+ * eight connections:
+ *     p1<payload>  PUBLISH on the tenant's own channel     q1<payload>  on another one
+ *     l1<line>     a line from a client of the listener    m1<line>     from a main of ours
+ *     w1<line>     from a client that may write            d1           the connection ends
+ *     t1<digits>   milliseconds pass                       c            changes are collected
  * "\n" inside a payload is written as 0x01, so that payloads may have newlines.
  */
 #include <assert.h>

@@ -1,8 +1,11 @@
-/* Recordings of real Synapse processes, in fixtures/: read line by line. Access tokens and addresses are masked in them.
+/* Recordings of real Synapse processes, in fixtures/: read line by line. Access tokens and
+ * addresses are masked in them.
  *
  *     line-1.15.txt, line-1.66.txt   a main and its workers on the line protocol, seen by a proxy:
- *                                    "<seconds> c<n> M>W|W>M <line>$", "<seconds> ** c<n> <what happened>", "## <title>"
- *     resp-1.160.tsv                 every PUBLISH of a main and seven workers: seconds, connection, channel, payload
+ *                                    "<seconds> c<n> M>W|W>M <line>$", or "## <title>", or
+ *                                    "<seconds> ** c<n> <what happened>"
+ *     resp-1.160.tsv                 PUBLISHes of a main and seven workers: seconds, connection,
+ *                                    channel, payload
  */
 #ifndef MILLRACE_TESTS_RECORDING_H
 #define MILLRACE_TESTS_RECORDING_H

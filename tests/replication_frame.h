@@ -1,5 +1,5 @@
-/* A homeserver's replication without a hub around it: commands go in, what the log would get comes out as text, the store
- * is a list of rows in memory.
+/* A homeserver's replication without a hub around it: commands go in, what the log would get
+ * comes out as text, the store is a list of rows in memory.
  *
  *     struct frame f;
  *     frame_open(&f);
@@ -7,10 +7,12 @@
  *     FRAME_LOG(&f, "ALL RDATA events master 5 [1]\n");
  *     frame_close(&f);
  *
- * A line of FRAME_LOG is an entry: who hears it, `#channel` where it is not the tenant's own, `!n` where connection n must
- * not hear it; "& " in front where it came with the same append as the one above it.
+ * A line of FRAME_LOG is an entry: who hears it, `#channel` where it is not the tenant's own,
+ * `!n` where connection n must not hear it; "& " in front where it came with the same append as
+ * the one above it.
  *
- * Defines the store_put_* and store_delete_* of store.h itself: no test that uses this links a store.
+ * Defines the store_put_* and store_delete_* of store.h itself: no test that uses this links a
+ * store.
  */
 #ifndef MILLRACE_TESTS_REPLICATION_FRAME_H
 #define MILLRACE_TESTS_REPLICATION_FRAME_H
@@ -30,7 +32,8 @@
 
 /* ---- the store ---- */
 
-/* A row on the disk: "position <stream> <instance>", "instance <id>" or "user <id> <user> <device>". */
+/* A row on the disk: "position <stream> <instance>", "instance <id>" or "user <id> <user>
+ * <device>". */
 struct frame_row {
 	char *key;
 	int64_t a, b; /* token and prev; heard_ms; since_ms */
@@ -271,7 +274,8 @@ static void frame_load_row(struct frame *f, const struct frame_row *row, const c
 	}
 }
 
-/* The hub dies, and starts again `ms` later with what is on the disk. The monotonic clock starts anew, too. */
+/* The hub dies, and starts again `ms` later with what is on the disk. The monotonic clock starts
+ * anew, too. */
 __attribute__((unused)) static void frame_restart(struct frame *f, uint64_t ms)
 {
 	replication_destroy(f->r);

@@ -371,7 +371,8 @@ static void receive(void *context, const struct entry *entry)
 
 static void test_captured_writers_played_row_by_row_in_turn_come_out_whole(void)
 {
-	/* Two streams of publishes, one delayed against the other so that their batches interleave. */
+	/* Two streams of publishes, one delayed against the other so that their batches
+	 * interleave. */
 	struct recording recordings[2];
 	struct recorded_publish p[2];
 	bool more[2];

@@ -232,7 +232,8 @@ static void test_wrong_arguments_are_named_without_quoting_them(void)
 
 static void test_each_side_may_say_what_synapse_lets_it(void)
 {
-	/* In the order of the enum: a client of ours, a main of ours, and whether a worker takes it. */
+	/* In the order of the enum: a client of ours, a main of ours, and whether a worker takes
+	 * it. */
 	static const struct {
 		enum command_name name;
 		bool writer, worker, main, to_worker;

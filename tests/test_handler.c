@@ -1,4 +1,5 @@
-/* The shared handler: who hears what, whoever said it; recordings; and a random walk beside a simple model. */
+/* The shared handler: who hears what, whoever said it; recordings; and a random walk beside a
+ * simple model. */
 #include "engine/replication/handler.h"
 
 #include "tests/recording.h"
@@ -32,7 +33,8 @@ static void test_a_publishers_commands_reach_those_who_may_hear_them(void)
 		{"", "RESP"},
 		{" ", "RESP"},
 		{"no command at all", "RESP"},
-		/* The line protocol's own words, and what is malformed: for nobody who would mind. */
+		/* The line protocol's own words, and what is malformed: for nobody who would
+		 * mind. */
 		{"SERVER example.com", "RESP"},
 		{"PING 1", "RESP"},
 		{"NAME x", "RESP"},
@@ -100,7 +102,8 @@ static void test_nothing_unfit_ever_reaches_a_line(void)
 	frame_open(&f);
 	frame_publish(&f, 1, "POSITION s i 0 4");
 	bytes_clear(&f.log);
-	/* A newline, bytes that are not UTF-8, a row that is too long: line workers fetch it instead. */
+	/* A newline, bytes that are not UTF-8, a row that is too long: line workers fetch it
+	 * instead. */
 	frame_publish_bytes(&f, 1, FRAME_TENANT, SLICE("RDATA s i 5 [\"\n\"]"));
 	FRAME_LOG(&f, "LINE POSITION s i 5 5\n& RESP RDATA s i 5 [\"\n\"]\n");
 	frame_publish_bytes(&f, 1, FRAME_TENANT, SLICE("RDATA s i 6 [\"\xff\"]"));
@@ -307,7 +310,8 @@ enum { PAIRS = 4, CONNECTIONS = 3, IDS = 3, WALK_USERS = 2 };
 
 static const char *const pairs[PAIRS] = {"events a", "events b", "caches a", "typing a"};
 
-/* What a receiver that follows the rules of Synapse knows of a pair: up to which token it has, or could fetch, each row. */
+/* What a receiver that follows the rules of Synapse knows of a pair: up to which token it has, or
+ * could fetch, each row. */
 struct model_pair {
 	bool known; /* to the hub, by a token */
 	bool confirmed;
@@ -536,7 +540,8 @@ static void walk_save(struct model *m)
 
 static void walk_restart(struct model *m)
 {
-	/* Connected instances: what the disk has of them is at most half a minute old, so note it down first. */
+	/* Connected instances: what the disk has of them is at most half a minute old, so note it
+	 * down first. */
 	walk_time(m, 31000);
 	walk_save(m);
 	int64_t saved_ms = m->f.now.wall_ms;

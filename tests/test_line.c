@@ -4,7 +4,8 @@
 #include "engine/base/err.h"
 #include "tests/unit.h"
 
-/* Feed `input` in pieces of `step` bytes, as a hub with a receive buffer would; lines are joined by '|' in `out`. */
+/* Feed `input` in pieces of `step` bytes, as a hub with a receive buffer would; lines are joined
+ * by '|' in `out`. */
 static int feed(const char *input, size_t len, size_t step, size_t length_max, struct bytes *out)
 {
 	struct line_parser parser = {0};

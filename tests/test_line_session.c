@@ -384,7 +384,8 @@ static void test_a_limit_of_ours_does_not_cost_the_connection(void)
 
 enum { PEERS_MAX = 40 };
 
-/* A recorded main and its workers, with the hub between them: what the main said was published, the workers are on lines. */
+/* A recorded main and its workers, with the hub between them: what the main said was published,
+ * the workers are on lines. */
 struct replay {
 	struct frame f;
 	struct peer peers[PEERS_MAX];
@@ -434,7 +435,8 @@ static void replay_remark(struct replay *r, struct slice text)
 	}
 }
 
-/* The main's answer to a REPLICATE is complete: was ours the same? Only where the hub had heard everything. */
+/* The main's answer to a REPLICATE is complete: was ours the same? Only where the hub had heard
+ * everything. */
 static void replay_compare(struct replay *r)
 {
 	if (r->asker != 0 && r->answer.len > 0 && r->expected.len > 0) {
@@ -559,7 +561,8 @@ static void test_a_recorded_main_with_restarting_workers_is_understood(void)
 		CU_ASSERT_EQUAL(r.compared, 1);
 		/* Main was restarted: its typing stream, in memory, began again. */
 		CU_ASSERT(stats->resets >= 1);
-		/* Three processes went without a word; after five minutes nobody counts as syncing. */
+		/* Three processes went without a word; after five minutes nobody counts as
+		 * syncing. */
 		CU_ASSERT(stats->instances >= 2);
 		CU_ASSERT(users(&r) >= 2);
 		r.f.quiet = false;

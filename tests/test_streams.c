@@ -1,4 +1,5 @@
-/* Positions: what was written up to where, who has vouched for it, and what a restart does to it. */
+/* Positions: what was written up to where, who has vouched for it, and what a restart does to it.
+ */
 #include "engine/replication/streams.h"
 
 #include "tests/replication_frame.h"

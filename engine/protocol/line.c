@@ -1,17 +1,19 @@
 /* Bytes to lines, for the direct TCP protocol.
  *
- * Called by the hub with what a connection has received and not yet consumed; calls nothing. The parser keeps
- * one number: how many bytes of the unfinished line it has already searched, so that a peer who sends one
- * byte at a time costs one byte at a time.
+ * Called by the hub with what a connection has received and not yet consumed; calls nothing. The
+ * parser keeps one number: how many bytes of the unfinished line it has already searched, so that
+ * a peer who sends one byte at a time costs one byte at a time.
  *
  *     data:     \n \n R E P L I C A T E _ \n N A M ...
  *               '-.-' '--------.--------'    '-> scanned
  *             skipped        *line
  *
- * A carriage return is an ordinary byte: Synapse neither sends nor strips one, and what is relayed must stay as it
- * was. UTF-8 is checked on whole lines only, for a character may be cut by the network.
+ * A carriage return is an ordinary byte: Synapse neither sends nor strips one, and what is
+ * relayed must stay as it was. UTF-8 is checked on whole lines only, for a character may be cut
+ * by the network.
  *
- * source: Twisted's LineOnlyReceiver as Synapse uses it (delimiter "\n", MAX_LENGTH 16384); RFC 3629, section 4.
+ * source: Twisted's LineOnlyReceiver as Synapse uses it (delimiter "\n", MAX_LENGTH 16384); RFC
+ *         3629, section 4.
  */
 #include "engine/protocol/line.h"
 
@@ -41,7 +43,8 @@ int line_parse(struct line_parser *parser, struct slice data, size_t length_max,
 	}
 	const char *start = data.data + blank;
 	size_t len = data.len - blank;
-	/* A newline behind the limit is too late: one byte more than the limit is enough to look at. */
+	/* A newline behind the limit is too late: one byte more than the limit is enough to look
+	 * at. */
 	size_t searched = len <= length_max ? len : length_max + 1;
 	const char *end = NULL;
 	if (searched > parser->scanned) {
@@ -57,7 +60,8 @@ int line_parse(struct line_parser *parser, struct slice data, size_t length_max,
 	return line_is_utf8(*line) ? OK : -E_SYNTAX;
 }
 
-/* How many of the first bytes are ASCII, in steps of 32: what is left is up to the loop of the caller. */
+/* How many of the first bytes are ASCII, in steps of 32: what is left is up to the loop of the
+ * caller. */
 static size_t ascii_prefix(const unsigned char *p, size_t len)
 {
 	size_t i = 0;
@@ -71,8 +75,9 @@ static size_t ascii_prefix(const unsigned char *p, size_t len)
 	return i;
 }
 
-/* The length of the character whose first byte is `lead`, and the range its second byte must lie in, which
- * excludes overlong forms, surrogates and what is above U+10FFFF. 0: no character starts so. */
+/* The length of the character whose first byte is `lead`, and the range its second byte must lie
+ * in, which excludes overlong forms, surrogates and what is above U+10FFFF. 0: no character
+ * starts so. */
 static unsigned sequence(unsigned char lead, unsigned char *low, unsigned char *high)
 {
 	*low = 0x80;

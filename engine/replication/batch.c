@@ -1,23 +1,28 @@
 /* Batches: rows that belong together come out together.
  *
- * Called by handler.c with every RDATA that is part of a batch or meets one under way; it decides, the
- * handler appends. Calls the journal, once for each batch that is torn.
+ * Called by handler.c with every RDATA that is part of a batch or meets one under way; it
+ * decides, the handler appends. Calls the journal, once for each batch that is torn.
  *
- * Why: Synapse's receivers keep pending rows by stream, not by writer. Two writers' batches that interleave would
- * be mixed, and rows without their number would stick to the next number of anybody. In the log a batch is one append, so
- * neither can be seen; and an answer with POSITIONs, being spliced in between appends, is always at a batch's boundary.
+ * Why: Synapse's receivers keep pending rows by stream, not by writer. Two writers' batches that
+ * interleave would be mixed, and rows without their number would stick to the next number of
+ * anybody. In the log a batch is one append, so neither can be seen; and an answer with
+ * POSITIONs, being spliced in between appends, is always at a batch's boundary.
  *
- * Why torn and not just dropped: a writer whose connection breaks reconnects and flushes its queue, which may
- * begin in the middle of the batch. The rest must not come out as if it were whole. Whether it does begin in the
- * middle cannot be seen in the rows, so the next number, whosever it is, becomes a POSITION: if the batch was a
- * fresh one after all, that costs its receivers one fetch and loses nothing. One instance is one process, so the next number
- * after a tear is the first behind the gap; only two processes under one name could tear each other's batches unseen.
+ * Why torn and not just dropped: a writer whose connection breaks reconnects and flushes its
+ * queue, which may begin in the middle of the batch. The rest must not come out as if it were
+ * whole. Whether it does begin in the middle cannot be seen in the rows, so the next number,
+ * whosever it is, becomes a POSITION: if the batch was a fresh one after all, that costs its
+ * receivers one fetch and loses nothing. One instance is one process, so the next number after a
+ * tear is the first behind the gap; only two processes under one name could tear each other's
+ * batches unseen.
  *
- * A POSITION of the same pair passes by what waits: receivers hear it first, and then the batch, which is behind
- * it in truth, too (a writer that states its position sends the rest of its rows later).
+ * A POSITION of the same pair passes by what waits: receivers hear it first, and then the batch,
+ * which is behind it in truth, too (a writer that states its position sends the rest of its rows
+ * later).
  *
- * The memory: a batch's rows lie one behind the other in one buffer, which is given back with the batch; over
- * all batches `batch_bytes_max` holds, so no writer can make the hub keep more, whatever it sends.
+ * The memory: a batch's rows lie one behind the other in one buffer, which is given back with the
+ * batch; over all batches `batch_bytes_max` holds, so no writer can make the hub keep more,
+ * whatever it sends.
  */
 #include "engine/replication/batch.h"
 
@@ -28,7 +33,7 @@
 #include "engine/base/journal.h"
 
 enum batch_state {
-	WAITING, /* `lines` holds whole rows of `connection`; the list is in the order of begun_ns */
+	WAITING, /* `lines` holds whole rows of `connection`; listed in the order of begun_ns */
 	TORN     /* empty; ends with the next number */
 };
 

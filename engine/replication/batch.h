@@ -1,8 +1,9 @@
 /* Rows that wait for their number, so that a batch enters the log whole or not at all.
  *
- * A row with token `batch` waits, per position (stream and instance), for the row that carries the number. What
- * cannot come out whole is torn: its rows are dropped, and its number, when it comes, is to be replaced by a POSITION,
- * which has every receiver fetch the rows from their writer or the database.
+ * A row with token `batch` waits, per position (stream and instance), for the row that carries
+ * the number. What cannot come out whole is torn: its rows are dropped, and its number, when it
+ * comes, is to be replaced by a POSITION, which has every receiver fetch the rows from their
+ * writer or the database.
  *
  *     idle ──batch row──▶ WAITING ──number, same connection──▶ whole ──▶ idle
  *                            │ connection closed, another connection's row,

@@ -1,18 +1,21 @@
 /* The vocabulary of replication.
  *
- * Called by the RESP side for each PUBLISH, by line_session.c for each line. Calls nothing but number parsing.
- * One table at the end says everything about a command that is not what it means: its word, how its arguments are
- * read, who may send it, who takes it. What a command means is handler.c's.
+ * Called by the RESP side for each PUBLISH, by line_session.c for each line. Calls nothing but
+ * number parsing. One table at the end says everything about a command that is not what it means:
+ * its word, how its arguments are read, who may send it, who takes it. What a command means is
+ * handler.c's.
  *
- * Parsing cuts at blanks and never looks into JSON: a row is taken as it is, to the end of the line. RDATA comes
- * first, for it is most of the traffic; the others are found by their length and bytes in the table.
+ * Parsing cuts at blanks and never looks into JSON: a row is taken as it is, to the end of the
+ * line. RDATA comes first, for it is most of the traffic; the others are found by their length
+ * and bytes in the table.
  *
  * Two generations of forms are told apart by their shape:
- *     POSITION <stream> <instance> <prev> <new>             POSITION <stream> <instance> <token>   before 1.22
- *     FEDERATION_ACK <instance> <token>                     FEDERATION_ACK <token>                 before 1.18
- *     USER_SYNC <id> <user> <device>|None start|end <ms>    USER_SYNC <id> <user> start|end <ms>
- * USER_SYNC is read from the first `start|end <number>` on: what stands between it and the user is the device, what
- * stands behind it is from a Synapse that knows more than we do, and is let pass.
+ *     POSITION <stream> <instance> <prev> <new>           before 1.22: ... <instance> <token>
+ *     FEDERATION_ACK <instance> <token>                   before 1.18: FEDERATION_ACK <token>
+ *     USER_SYNC <id> <user> <device>|None start|end <ms>  before:      ... <user> start|end <ms>
+ * USER_SYNC is read from the first `start|end <number>` on: what stands between it and the user
+ * is the device, what stands behind it is from a Synapse that knows more than we do, and is let
+ * pass.
  */
 #include "engine/replication/command.h"
 
@@ -31,8 +34,9 @@ struct description {
 };
 static const struct description commands[CMD_COUNT];
 
-/* Where the first blank stands; `len` where there is none. Eight bytes at a time: words are so short that the blank is
- * found before memchr(3) has begun. The lowest hit is the exact one only where the first byte is the lowest. */
+/* Where the first blank stands; `len` where there is none. Eight bytes at a time: words are so
+ * short that the blank is found before memchr(3) has begun. The lowest hit is the exact one only
+ * where the first byte is the lowest. */
 static inline size_t find_blank(const char *p, size_t len)
 {
 	size_t i = 0;
@@ -252,30 +256,31 @@ static const char *parse_something(struct command *c)
 	return c->rest.len > 0 ? NULL : "an argument is needed";
 }
 
-/* Who may send: the columns of Synapse's VALID_INBOUND_COMMANDS at either end, and what later versions say over RESP,
- * which a worker of another make may say on a line. A worker takes what 1.66's client takes, nothing else. */
+/* Who may send: the columns of Synapse's VALID_INBOUND_COMMANDS at either end, and what later
+ * versions say over RESP, which a worker of another make may say on a line. A worker takes what
+ * 1.66's client takes, nothing else. */
 /* clang-format off */
 #define WORD(literal) {(literal), sizeof(literal) - 1}
 static const struct description commands[CMD_COUNT] = {
-	/*                        word                      parse                 line_only from_worker from_main to_worker */
-	[CMD_UNKNOWN]          = {WORD("unknown"),          NULL,                  false, false, false, false},
-	[CMD_SERVER]           = {WORD("SERVER"),           parse_one_word,        true,  false, true,  true},
-	[CMD_PING]             = {WORD("PING"),             NULL,                  true,  true,  true,  true},
-	[CMD_NAME]             = {WORD("NAME"),             NULL,                  true,  true,  false, false},
-	[CMD_REPLICATE]        = {WORD("REPLICATE"),        NULL,                  false, true,  false, false},
-	[CMD_RDATA]            = {WORD("RDATA"),            parse_rdata,           false, false, true,  true},
-	[CMD_POSITION]         = {WORD("POSITION"),         parse_position,        false, false, true,  true},
-	[CMD_ERROR]            = {WORD("ERROR"),            NULL,                  true,  true,  true,  true},
-	[CMD_USER_SYNC]        = {WORD("USER_SYNC"),        parse_user_sync,       false, true,  false, false},
-	[CMD_CLEAR_USER_SYNC]  = {WORD("CLEAR_USER_SYNC"),  parse_clear_user_sync, false, true,  false, false},
-	[CMD_FEDERATION_ACK]   = {WORD("FEDERATION_ACK"),   parse_federation_ack,  false, true,  false, false},
-	[CMD_REMOVE_PUSHER]    = {WORD("REMOVE_PUSHER"),    parse_remove_pusher,   false, true,  false, false},
-	[CMD_USER_IP]          = {WORD("USER_IP"),          parse_user_ip,         false, true,  false, false},
-	[CMD_REMOTE_SERVER_UP] = {WORD("REMOTE_SERVER_UP"), parse_one_word,        false, true,  true,  true},
-	[CMD_LOCK_RELEASED]    = {WORD("LOCK_RELEASED"),    parse_something,       false, true,  true,  false},
-	[CMD_NEW_ACTIVE_TASK]  = {WORD("NEW_ACTIVE_TASK"),  parse_something,       false, true,  true,  false},
-	[CMD_CANCEL_TASK]      = {WORD("CANCEL_TASK"),      parse_something,       false, true,  true,  false},
-	[CMD_SYNC]             = {WORD("SYNC"),             NULL,                  false, false, true,  false},
-	[CMD_INVALIDATE_CACHE] = {WORD("INVALIDATE_CACHE"), parse_something,       false, true,  false, false},
+	/* word, how it is read; line only, from a worker, from a main, to a worker */
+	[CMD_UNKNOWN] =          {WORD("unknown"),          NULL,                  0, 0, 0, 0},
+	[CMD_SERVER] =           {WORD("SERVER"),           parse_one_word,        1, 0, 1, 1},
+	[CMD_PING] =             {WORD("PING"),             NULL,                  1, 1, 1, 1},
+	[CMD_NAME] =             {WORD("NAME"),             NULL,                  1, 1, 0, 0},
+	[CMD_REPLICATE] =        {WORD("REPLICATE"),        NULL,                  0, 1, 0, 0},
+	[CMD_RDATA] =            {WORD("RDATA"),            parse_rdata,           0, 0, 1, 1},
+	[CMD_POSITION] =         {WORD("POSITION"),         parse_position,        0, 0, 1, 1},
+	[CMD_ERROR] =            {WORD("ERROR"),            NULL,                  1, 1, 1, 1},
+	[CMD_USER_SYNC] =        {WORD("USER_SYNC"),        parse_user_sync,       0, 1, 0, 0},
+	[CMD_CLEAR_USER_SYNC] =  {WORD("CLEAR_USER_SYNC"),  parse_clear_user_sync, 0, 1, 0, 0},
+	[CMD_FEDERATION_ACK] =   {WORD("FEDERATION_ACK"),   parse_federation_ack,  0, 1, 0, 0},
+	[CMD_REMOVE_PUSHER] =    {WORD("REMOVE_PUSHER"),    parse_remove_pusher,   0, 1, 0, 0},
+	[CMD_USER_IP] =          {WORD("USER_IP"),          parse_user_ip,         0, 1, 0, 0},
+	[CMD_REMOTE_SERVER_UP] = {WORD("REMOTE_SERVER_UP"), parse_one_word,        0, 1, 1, 1},
+	[CMD_LOCK_RELEASED] =    {WORD("LOCK_RELEASED"),    parse_something,       0, 1, 1, 0},
+	[CMD_NEW_ACTIVE_TASK] =  {WORD("NEW_ACTIVE_TASK"),  parse_something,       0, 1, 1, 0},
+	[CMD_CANCEL_TASK] =      {WORD("CANCEL_TASK"),      parse_something,       0, 1, 1, 0},
+	[CMD_SYNC] =             {WORD("SYNC"),             NULL,                  0, 0, 1, 0},
+	[CMD_INVALIDATE_CACHE] = {WORD("INVALIDATE_CACHE"), parse_something,       0, 1, 0, 0},
 };
 /* clang-format on */

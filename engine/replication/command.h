@@ -1,7 +1,9 @@
 /* The vocabulary of replication: parse, print, and who may send what.
  *
- * The text of a command is the same on both transports. Parsing never copies: slices point into the line.
- * source: synapse/replication/tcp/commands.py of 1.13 to 1.160; both generations' forms are taken.
+ * The text of a command is the same on both transports. Parsing never copies: slices point into
+ * the line.
+ * source: synapse/replication/tcp/commands.py of 1.13 to 1.160; both generations' forms are
+ *         taken.
  */
 #ifndef MILLRACE_REPLICATION_COMMAND_H
 #define MILLRACE_REPLICATION_COMMAND_H
@@ -57,17 +59,20 @@ struct command {
 	const char *wrong; /* NULL; or why the arguments of a known command are not what it takes */
 };
 
-/* The longest line, without its newline, that a Synapse at the other end takes (Twisted's MAX_LENGTH). */
+/* The longest line, without its newline, that a Synapse at the other end takes (Twisted's
+ * MAX_LENGTH). */
 enum { COMMAND_LINE_MAX = 16384 };
 
-/* errors: -E_SYNTAX the command is known and its arguments are wrong (`*why` and `out->wrong`: a sentence for ERROR and
- *         log, without anything of the line). name, line, word and rest are set in any case. An unknown word is
- *         no error. Over RESP the hub passes both on to replication_handle(). */
+/* errors: -E_SYNTAX the command is known and its arguments are wrong (`*why` and `out->wrong`: a
+ *         sentence for ERROR and log, without anything of the line). name, line, word and rest
+ *         are set in any case. An unknown word is no error. Over RESP the hub passes both on to
+ *         replication_handle(). */
 int command_parse(struct slice line, struct command *out, const char **why);
 
 const char *command_word(enum command_name name); /* "RDATA"; "unknown" for CMD_UNKNOWN */
 
-/* Whether this side may send it on a line; FROM_WRITER may send everything that is no line-only command. */
+/* Whether this side may send it on a line; FROM_WRITER may send everything that is no line-only
+ * command. */
 bool command_allowed(enum command_name name, enum direction direction);
 
 /* Whether a worker on a line takes it (a worker closes on anything else). */

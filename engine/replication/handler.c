@@ -1,29 +1,29 @@
 /* The shared command handler: what each command means, whoever brought it.
  *
- * Called by the RESP side for every PUBLISH (FROM_WRITER), by line_session.c for a line (FROM_WORKER, FROM_MAIN), by the hub
- * for closed connections and deadlines. Calls streams.c, batch.c and user_sync.c to learn, and ops->append to be heard. One
- * function a command, one table at the end.
+ * Called by the RESP side for every PUBLISH (FROM_WRITER), by line_session.c for a line
+ * (FROM_WORKER, FROM_MAIN), by the hub for closed connections and deadlines. Calls rows.c for
+ * RDATA, streams.c and user_sync.c to learn, and ops->append to be heard. One function a command,
+ * one table at the end.
  *
  * Invariants:
- * - What a RESP publisher says is relayed to the byte, whatever it is. The handler only learns from what it knows, on the
- *   tenant's own channel, and leaves the rest alone.
- * - A line worker hears RDATA, POSITION and REMOTE_SERVER_UP, only well-formed ones, and only such as fit on a line; it
- *   closes on anything else. A row that no line can carry becomes a POSITION for the lines.
- * - All rows of a batch are one append. REPLICATE's answer is spliced in at the log's tail between two appends: so it is
- *   always at a batch's boundary, and each row after it is news to the asker.
- * - A POSITION of our own is always truthful: "fetch everything up to here", in the dialect that the tenant speaks.
+ * - What a RESP publisher says is relayed to the byte, whatever it is. The handler only learns
+ *   from what it knows, on the tenant's own channel, and leaves the rest alone.
+ * - A line worker hears RDATA, POSITION and REMOTE_SERVER_UP, only well-formed ones, and only
+ *   such as fit on a line; it closes on anything else. A row that no line can carry becomes a
+ *   POSITION for the lines.
+ * - All rows of a batch are one append. REPLICATE's answer is spliced in at the log's tail
+ *   between two appends: so it is always at a batch's boundary, and each row after it is news to
+ *   the asker.
+ * - A POSITION of our own is always truthful: "fetch everything up to here", in the dialect that
+ *   the tenant speaks.
  * - Nothing of a USER_IP line is ever logged.
  *
- * After a restart a position is what the store had. A worker that asks is given it all the same, for when its writer first
- * speaks the gap is closed: a POSITION says where it stands, and is relayed; an RDATA with token T gets a
- * `POSITION s i T-1 T-1` in front, for the line workers only (a RESP worker asks with REPLICATE on each new connection,
- * and the writers answer it). T-1 is right for every stream on the wire: tokens are negative in the database
- * for backfilled events, but on the wire they only grow, and have to, for receivers drop what is not above their own token.
+ * What it does not do: sockets, clocks, the disk, the catch-up itself; nor judge what a writer
+ * says (a token that jumps is a writer's affair: with several writers on a stream it is the
+ * rule).
  *
- * What it does not do: sockets, clocks, the disk, the catch-up itself; nor judge what a writer says (a token that jumps is
- * a writer's affair: with several writers on a stream it is the rule).
- *
- * source: synapse/replication/tcp/handler.py and resource.py of 1.15, 1.66 and 1.160, and recordings of them.
+ * source: synapse/replication/tcp/handler.py and resource.py of 1.15, 1.66 and 1.160, and
+ *         recordings of them.
  */
 #include "engine/replication/handler.h"
 
@@ -34,44 +34,10 @@
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
 #include "engine/protocol/line.h"
-#include "engine/replication/batch.h"
-#include "engine/replication/streams.h"
-#include "engine/replication/user_sync.h"
+#include "engine/replication/turn.h"
 
 #define ASK_EVERY_NS 1000000000u /* how often writers are asked for their positions at most */
 
-enum { ENTRIES_KEPT = 64 }; /* more are given back after the batch that needed them */
-
-struct replication {
-	struct slice tenant;          /* owned */
-	struct slice user_ip_channel; /* owned */
-	const struct replication_ops *ops;
-	void *context;
-	struct streams *streams;
-	struct batches *batches;
-	struct user_syncs *user_syncs;
-	bool one_number; /* the dialect: POSITION has one number (before 1.22) */
-	bool ask_owed;   /* a REPLICATE to the writers waits for its second to pass */
-	bool asked;
-	uint64_t asked_ns;
-	int64_t last_receivers; /* what PUBLISH of a row that waits is answered with */
-	struct bytes line;      /* a line of our own, while it is appended */
-	struct entry *entries;  /* while a batch is appended */
-	unsigned entries_cap;
-	struct replication_stats stats;
-};
-
-/* One command on its way through. */
-struct turn {
-	struct replication *r;
-	const struct origin *origin;
-	const struct command *command;
-	struct slice channel;
-	struct instant now;
-	struct bytes *answer;
-	int64_t receivers;
-	const char *why;
-};
 static int (*const handlers[CMD_COUNT])(struct turn *t);
 
 struct replication *replication_create(struct slice tenant, const struct replication_limits *limits,
@@ -128,34 +94,6 @@ static bool permitted(const struct origin *origin, const struct command *command
 	       (command->name == CMD_RDATA || command->name == CMD_POSITION);
 }
 
-/* Whether a line worker can be sent this. What came on a line can go out on one. */
-static bool fits_line(const struct turn *t, struct slice line)
-{
-	return t->origin->direction != FROM_WRITER ||
-	       (line.len <= COMMAND_LINE_MAX && memchr(line.data, '\n', line.len) == NULL &&
-		       line_is_utf8(line));
-}
-
-static void append(struct turn *t, const struct entry *entries, unsigned count)
-{
-	t->receivers = t->r->ops->append(t->r->context, entries, count);
-	t->r->last_receivers = t->receivers;
-}
-
-/* The command as it stands, on the channel it came on. */
-static void relay(struct turn *t, enum command_name name, enum audience audience, uint64_t not_to)
-{
-	append(t,
-		&(struct entry){
-			.channel = t->channel,
-			.line = t->command->line,
-			.name = name,
-			.audience = audience,
-			.not_to = not_to,
-		},
-		1);
-}
-
 static bool own_channel(const struct replication *r, struct slice channel)
 {
 	return channel.len == 0 || slice_equal(channel, r->tenant);
@@ -183,11 +121,11 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 		t.why = command->wrong;
 		result = -E_SYNTAX;
 		if (origin->direction == FROM_WRITER) {
-			relay(&t, CMD_UNKNOWN, TO_RESP, 0);
+			turn_relay(&t, CMD_UNKNOWN, TO_RESP, 0);
 			result = OK;
 		}
 	} else if (!own) {
-		relay(&t, command->name, TO_RESP, 0);
+		turn_relay(&t, command->name, TO_RESP, 0);
 	} else {
 		result = handlers[command->name](&t);
 	}
@@ -200,8 +138,41 @@ int replication_handle(struct replication *r, const struct origin *origin, struc
 	return result;
 }
 
-/* A limit kept us from learning. Logged when the count is a power of two: a flood of it says no more than one. */
-static int refused(struct turn *t, uint64_t count, const char *what)
+void turn_append(struct turn *t, const struct entry *entries, unsigned count)
+{
+	t->receivers = t->r->ops->append(t->r->context, entries, count);
+	t->r->last_receivers = t->receivers;
+}
+
+void turn_relay(struct turn *t, enum command_name name, enum audience audience, uint64_t not_to)
+{
+	turn_append(t,
+		&(struct entry){
+			.channel = t->channel,
+			.line = t->command->line,
+			.name = name,
+			.audience = audience,
+			.not_to = not_to,
+		},
+		1);
+}
+
+int turn_relay_malformed(struct turn *t)
+{
+	t->r->stats.malformed++;
+	turn_relay(t, CMD_UNKNOWN, TO_RESP, 0);
+	return OK;
+}
+
+bool turn_fits_line(const struct turn *t, struct slice line)
+{
+	return t->origin->direction != FROM_WRITER ||
+	       (line.len <= COMMAND_LINE_MAX && memchr(line.data, '\n', line.len) == NULL &&
+		       line_is_utf8(line));
+}
+
+/* Logged when the count is a power of two: a flood of it says no more than one. */
+int turn_refused(struct turn *t, uint64_t count, const char *what)
 {
 	if ((count & (count - 1)) == 0) {
 		journal(JOURNAL_WARNING, "not remembered: the configured limit is reached",
@@ -212,197 +183,16 @@ static int refused(struct turn *t, uint64_t count, const char *what)
 	return t->origin->direction == FROM_WRITER ? OK : -E_FULL;
 }
 
-/* `POSITION s i token token`, or with one number. */
-static void print_position(
-	const struct replication *r, const struct position *p, int64_t token, struct bytes *out)
-{
-	bytes_append_string(out, "POSITION ");
-	bytes_append(out, p->key, p->key_len);
-	if (!r->one_number) {
-		bytes_append(out, " ", 1);
-		bytes_append_i64(out, token);
-	}
-	bytes_append(out, " ", 1);
-	bytes_append_i64(out, token);
-}
-
-/* A POSITION of our own; the line lives in r->line until the next one. */
-static struct entry own_position(
-	struct replication *r, const struct position *p, int64_t token, enum audience audience)
-{
-	bytes_clear(&r->line);
-	print_position(r, p, token, &r->line);
-	return (struct entry){
-		.line = bytes_slice(&r->line),
-		.name = CMD_POSITION,
-		.audience = audience,
-		.stream = p->stream->number,
-		.instance = p->instance->number,
-		.token = token,
-	};
-}
-
-static struct entry row_entry(
-	const struct position *p, struct slice line, int64_t token, enum audience audience)
-{
-	return (struct entry){
-		.line = line,
-		.name = CMD_RDATA,
-		.audience = audience,
-		.stream = p->stream->number,
-		.instance = p->instance->number,
-		.token = token,
-	};
-}
-
-/* Whether line workers may have missed rows below `token`: this is the first word of its writer since the start. */
-static bool gap_below(const struct position *p, int64_t token)
-{
-	switch (p->state) {
-	case POSITION_NEW:
-		return token > INT64_MIN;
-	case POSITION_RECOVERED:
-		return token > INT64_MIN && token - 1 != p->token;
-	case POSITION_CONFIRMED:
-		return false;
-	}
-	return false;
-}
-
-/* What must stand before rows that end with `token`, for line workers; returns 0 or 1 entries. */
-static unsigned put_before(
-	struct turn *t, const struct position *p, int64_t token, bool fit, struct entry *out)
-{
-	struct replication *r = t->r;
-	if (!fit) {
-		r->stats.unfit_for_lines++;
-		*out = own_position(r, p, token, TO_LINE);
-		return 1;
-	}
-	if (gap_below(p, token)) {
-		r->stats.gaps_closed++;
-		*out = own_position(r, p, token - 1, TO_LINE);
-		return 1;
-	}
-	return 0;
-}
-
-static struct entry *entries_room(struct replication *r, unsigned count)
-{
-	if (count > r->entries_cap) {
-		free(r->entries);
-		r->entries = mem_alloc(count * sizeof(*r->entries));
-		r->entries_cap = count;
-	}
-	return r->entries;
-}
-
-static void entries_shrink(struct replication *r)
-{
-	if (r->entries_cap > ENTRIES_KEPT) {
-		free(r->entries);
-		r->entries = NULL;
-		r->entries_cap = 0;
-	}
-}
-
-static void append_single(struct turn *t, struct position *p, bool fit)
-{
-	struct entry entries[2];
-	int64_t token = t->command->token;
-	unsigned n = put_before(t, p, token, fit, entries);
-	entries[n++] = row_entry(p, t->command->line, token, fit ? TO_ALL : TO_RESP);
-	append(t, entries, n);
-}
-
-static void append_batch(struct turn *t, struct position *p, bool fit)
-{
-	struct replication *r = t->r;
-	unsigned rows = batch_rows(p);
-	int64_t token = t->command->token;
-	for (unsigned i = 0; i < rows && fit; i++) {
-		fit = fits_line(t, batch_row(p, i));
-	}
-	enum audience audience = fit ? TO_ALL : TO_RESP;
-	struct entry *entries = entries_room(r, rows + 2);
-	unsigned n = put_before(t, p, token, fit, entries);
-	for (unsigned i = 0; i < rows; i++) {
-		entries[n++] = row_entry(p, batch_row(p, i), token, audience);
-	}
-	entries[n++] = row_entry(p, t->command->line, token, audience);
-	append(t, entries, n);
-	entries_shrink(r);
-	batch_done(r->batches, p);
-}
-
-/* The number of a torn batch: everybody fetches. Never below what was announced: that would look like a reset. */
-static void append_torn(struct turn *t, struct position *p)
-{
-	struct replication *r = t->r;
-	int64_t token = t->command->token;
-	if (p->state == POSITION_CONFIRMED && token < p->token) {
-		token = p->token;
-	}
-	struct entry entry = own_position(r, p, token, TO_ALL);
-	append(t, &entry, 1);
-	batch_done(r->batches, p);
-}
-
-/* Names that may stand in a line of our own. */
-static bool names_printable(struct slice a, struct slice b)
-{
-	return memchr(a.data, '\n', a.len) == NULL && memchr(b.data, '\n', b.len) == NULL &&
-	       line_is_utf8(a) && line_is_utf8(b);
-}
-
-static int on_rdata(struct turn *t)
-{
-	struct replication *r = t->r;
-	const struct command *c = t->command;
-	bool fit = fits_line(t, c->line);
-	if (!fit && !names_printable(c->stream, c->instance)) {
-		r->stats.malformed++;
-		relay(t, CMD_UNKNOWN, TO_RESP, 0);
-		return OK;
-	}
-	struct position *p = streams_get(r->streams, c->stream, c->instance);
-	if (p == NULL) {
-		relay(t, CMD_RDATA, fit ? TO_ALL : TO_RESP, 0);
-		return refused(t, streams_refused(r->streams), "position");
-	}
-	p->rows++;
-	switch (batches_take(
-		r->batches, p, t->origin->connection, c->line, !c->batch, t->now.mono_ns)) {
-	case BATCH_SINGLE:
-		append_single(t, p, fit);
-		break;
-	case BATCH_WHOLE:
-		append_batch(t, p, fit);
-		break;
-	case BATCH_TORN:
-		append_torn(t, p);
-		break;
-	case BATCH_WAITS:
-	case BATCH_DROPPED:
-		t->receivers = r->last_receivers;
-		return OK;
-	}
-	streams_advance(r->streams, p, c->token, t->now.wall_ms);
-	return OK;
-}
-
 static int on_position(struct turn *t)
 {
 	struct replication *r = t->r;
 	const struct command *c = t->command;
-	if (!fits_line(t, c->line)) {
-		r->stats.malformed++;
-		relay(t, CMD_UNKNOWN, TO_RESP, 0);
-		return OK;
+	if (!turn_fits_line(t, c->line)) {
+		return turn_relay_malformed(t);
 	}
 	r->one_number = !c->has_prev;
 	struct position *p = streams_get(r->streams, c->stream, c->instance);
-	append(t,
+	turn_append(t,
 		&(struct entry){
 			.line = c->line,
 			.name = CMD_POSITION,
@@ -413,7 +203,7 @@ static int on_position(struct turn *t)
 		},
 		1);
 	if (p == NULL) {
-		return refused(t, streams_refused(r->streams), "position");
+		return turn_refused(t, streams_refused(r->streams), "position");
 	}
 	r->stats.resets += streams_set(r->streams, p, c->token, t->now.wall_ms);
 	return OK;
@@ -446,7 +236,7 @@ struct answering {
 static void answer_position(void *context, struct position *p)
 {
 	struct answering *a = context;
-	print_position(a->r, p, p->token, a->out);
+	rows_print_position(a->r, p, p->token, a->out);
 	bytes_append(a->out, "\n", 1);
 }
 
@@ -454,7 +244,7 @@ static int on_replicate(struct turn *t)
 {
 	struct replication *r = t->r;
 	if (t->origin->direction == FROM_WRITER) {
-		relay(t, CMD_REPLICATE, TO_RESP, 0);
+		turn_relay(t, CMD_REPLICATE, TO_RESP, 0);
 		return OK;
 	}
 	streams_each(r->streams, answer_position, &(struct answering){r, t->answer});
@@ -467,19 +257,19 @@ static int on_replicate(struct turn *t)
 static int on_user_sync(struct turn *t)
 {
 	struct replication *r = t->r;
-	relay(t, CMD_USER_SYNC, TO_RESP, 0);
-	if (!fits_line(t, t->command->line)) {
+	turn_relay(t, CMD_USER_SYNC, TO_RESP, 0);
+	if (!turn_fits_line(t, t->command->line)) {
 		return OK;
 	}
 	if (user_syncs_set(r->user_syncs, t->command, t->origin->connection, t->now) != OK) {
-		return refused(t, user_syncs_refused(r->user_syncs), "user-sync");
+		return turn_refused(t, user_syncs_refused(r->user_syncs), "user-sync");
 	}
 	return OK;
 }
 
 static int on_clear_user_sync(struct turn *t)
 {
-	relay(t, CMD_CLEAR_USER_SYNC, TO_RESP, 0);
+	turn_relay(t, CMD_CLEAR_USER_SYNC, TO_RESP, 0);
 	user_syncs_clear(t->r->user_syncs, t->command->instance_id);
 	return OK;
 }
@@ -489,22 +279,22 @@ static int on_user_ip(struct turn *t)
 	if (t->origin->direction != FROM_WRITER) {
 		t->channel = t->r->user_ip_channel;
 	}
-	relay(t, CMD_USER_IP, TO_RESP, 0);
+	turn_relay(t, CMD_USER_IP, TO_RESP, 0);
 	return OK;
 }
 
 static int on_remote_server_up(struct turn *t)
 {
 	bool line = t->origin->direction != FROM_WRITER;
-	enum audience audience = fits_line(t, t->command->line) ? TO_ALL : TO_RESP;
-	relay(t, CMD_REMOTE_SERVER_UP, audience, line ? t->origin->connection : 0);
+	enum audience audience = turn_fits_line(t, t->command->line) ? TO_ALL : TO_RESP;
+	turn_relay(t, CMD_REMOTE_SERVER_UP, audience, line ? t->origin->connection : 0);
 	return OK;
 }
 
 /* To the RESP workers, and no more. */
 static int on_other(struct turn *t)
 {
-	relay(t, t->command->name, TO_RESP, 0);
+	turn_relay(t, t->command->name, TO_RESP, 0);
 	return OK;
 }
 
@@ -512,7 +302,7 @@ static int on_other(struct turn *t)
 static int on_line_word(struct turn *t)
 {
 	if (t->origin->direction == FROM_WRITER) {
-		relay(t, t->command->name, TO_RESP, 0);
+		turn_relay(t, t->command->name, TO_RESP, 0);
 	}
 	return OK;
 }
@@ -649,7 +439,7 @@ static int (*const handlers[CMD_COUNT])(struct turn *t) = {
 	[CMD_PING] = on_line_word,
 	[CMD_NAME] = on_line_word,
 	[CMD_REPLICATE] = on_replicate,
-	[CMD_RDATA] = on_rdata,
+	[CMD_RDATA] = rows_handle,
 	[CMD_POSITION] = on_position,
 	[CMD_ERROR] = on_line_word,
 	[CMD_USER_SYNC] = on_user_sync,

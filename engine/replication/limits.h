@@ -1,5 +1,6 @@
-/* What bounds the memory that one homeserver's replication may take. Kept by pointer: the configuration may change them
- * while the hub runs; what is above a lowered limit stays, and nothing is added.
+/* What bounds the memory that one homeserver's replication may take. Kept by pointer: the
+ * configuration may change them while the hub runs; what is above a lowered limit stays, and
+ * nothing is added.
  */
 #ifndef MILLRACE_REPLICATION_LIMITS_H
 #define MILLRACE_REPLICATION_LIMITS_H

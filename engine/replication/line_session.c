@@ -1,19 +1,20 @@
 /* A line connection's manners.
  *
- * Called by the hub with each line, each tick, and what else was sent. Calls the shared handler for everything that is
- * not its own. Own are SERVER, NAME, PING and ERROR; the handler never sees them.
+ * Called by the hub with each line, each tick, and what else was sent. Calls the shared handler
+ * for everything that is not its own. Own are SERVER, NAME, PING and ERROR; the handler never
+ * sees them.
  *
- *     init ─▶ OPEN ──bad line, forbidden command, silence, wrong server──▶ CLOSING (the ERROR is in `out`)
+ *     init ─▶ OPEN ──bad line, forbidden command, silence, wrong server──▶ CLOSING
  *
- * Neither side waits for the other's greeting: REPLICATE may come before NAME, and a peer that never says NAME or PING, a
- * netcat for one, is served as well, and never timed out.
+ * Neither side waits for the other's greeting: REPLICATE may come before NAME, and a peer that
+ * never says NAME or PING, a netcat for one, is served as well, and never timed out.
  *
- * An ERROR that we send names what was wrong and the command's word, never the line: a line may hold an access token
- * (USER_IP), and the peer has it anyway. An ERROR that we receive may quote one, so its text is shown in the log only
- * where it does not speak of USER_IP.
+ * An ERROR that we send names what was wrong and the command's word, never the line: a line may
+ * hold an access token (USER_IP), and the peer has it anyway. An ERROR that we receive may quote
+ * one, so its text is shown in the log only where it does not speak of USER_IP.
  *
- * source: synapse/replication/tcp/protocol.py (v1.15, v1.66): PING_TIME 5000, PING_TIMEOUT_MULTIPLIER 5, the words of
- * its send_error().
+ * source: synapse/replication/tcp/protocol.py (v1.15, v1.66): PING_TIME 5000,
+ *         PING_TIMEOUT_MULTIPLIER 5, the words of its send_error().
  */
 #include "engine/replication/line_session.h"
 
@@ -113,8 +114,9 @@ static int on_name(struct line_session *s, const struct command *c)
 	return OK;
 }
 
-/* The barrier: what came before on this connection is handled, so the same words back say as much. The hub holds
- * `out` back until the disk has it, where that was asked for. A main gets no echo: it would be one more PING to it. */
+/* The barrier: what came before on this connection is handled, so the same words back say as
+ * much. The hub holds `out` back until the disk has it, where that was asked for. A main gets no
+ * echo: it would be one more PING to it. */
 static int on_ping(
 	struct line_session *s, const struct command *c, struct instant now, struct bytes *out)
 {

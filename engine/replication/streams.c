@@ -1,12 +1,14 @@
 /* Positions: the table of what was written up to where.
  *
- * Called by handler.c for each RDATA and POSITION; calls the store's batch when changes are collected. A position is
- * found by "<stream> <instance>", one lookup, because that is how both names stand in the line: side by side.
+ * Called by handler.c for each RDATA and POSITION; calls the store's batch when changes are
+ * collected. A position is found by "<stream> <instance>", one lookup, because that is how both
+ * names stand in the line: side by side.
  *
- * Invariants: a position's token is never beyond what its writer said; it is lowered by POSITION only, or by the first
- * RDATA after a restart, when the stored token may be of a life that is over. Names and positions are never forgotten
- * while the process lives, so pointers to them stay good. What has changed is on a list, once, however often it
- * changed: a thousand rows of a stream between two collections are one row for the disk.
+ * Invariants: a position's token is never beyond what its writer said; it is lowered by POSITION
+ * only, or by the first RDATA after a restart, when the stored token may be of a life that is
+ * over. Names and positions are never forgotten while the process lives, so pointers to them stay
+ * good. What has changed is on a list, once, however often it changed: a thousand rows of a
+ * stream between two collections are one row for the disk.
  *
  * It does not know rows, batches, dialects or connections.
  */

@@ -1,9 +1,10 @@
-/* Where every stream of a homeserver stands, by writer: names, tokens, and whether anybody has vouched for them.
+/* Where every stream of a homeserver stands, by writer: names, tokens, and whether anybody has
+ * vouched for them.
  *
  *     (stream, instance) ─▶ struct position: token, confirmed, rows, the half batch under way
  *
- * Names get small numbers, from 1, in the order in which they were first heard; what reads the log compares those.
- * Owned by struct replication; one thread.
+ * Names get small numbers, from 1, in the order in which they were first heard; what reads the
+ * log compares those. Owned by struct replication; one thread.
  */
 #ifndef MILLRACE_REPLICATION_STREAMS_H
 #define MILLRACE_REPLICATION_STREAMS_H
@@ -61,8 +62,9 @@ struct position *streams_get(struct streams *streams, struct slice stream, struc
 struct position *streams_find(
 	const struct streams *streams, struct slice stream, struct slice instance);
 
-/* A row with this token was written. A confirmed position never goes back by it: Synapse repeats rows (a recording has
- * 299, 300, 299, 300), and receivers ignore what is not above their own token. */
+/* A row with this token was written. A confirmed position never goes back by it: Synapse repeats
+ * rows (a recording has 299, 300, 299, 300), and receivers ignore what is not above their own
+ * token. */
 void streams_advance(
 	struct streams *streams, struct position *position, int64_t token, int64_t wall_ms);
 
@@ -73,7 +75,8 @@ bool streams_set(
 /* From the store: unconfirmed. errors: false, a limit. */
 bool streams_load(struct streams *streams, const struct store_position *stored);
 
-/* Visit all that have a token: by stream in the order of first appearance, in it by instance likewise. */
+/* Visit all that have a token: by stream in the order of first appearance, in it by instance
+ * likewise. */
 void streams_each(const struct streams *streams,
 	void (*each)(void *context, struct position *position), void *context);
 
@@ -81,7 +84,7 @@ unsigned streams_count(const struct streams *streams);
 unsigned streams_unconfirmed(const struct streams *streams); /* NEW and RECOVERED ones */
 uint64_t streams_refused(const struct streams *streams);
 
-/* Everything that has changed since the last call, into the store's batch; returns how many rows. */
+/* What has changed since the last call, into the store's batch; returns how many rows. */
 bool streams_dirty(const struct streams *streams);
 unsigned streams_collect(
 	struct streams *streams, struct slice tenant, bool one_number, struct store_batch *out);

@@ -1,7 +1,8 @@
 /* User syncs: instances, their users, and their silence.
  *
- * Called by handler.c for USER_SYNC and CLEAR_USER_SYNC, when a connection closes, and from its tick. Calls the
- * store's batch when changes are collected. It says nothing to anybody: the CLEAR_USER_SYNC of a silent instance is the handler's.
+ * Called by handler.c for USER_SYNC and CLEAR_USER_SYNC, when a connection closes, and from its
+ * tick. Calls the store's batch when changes are collected. It says nothing to anybody: the
+ * CLEAR_USER_SYNC of a silent instance is the handler's.
  *
  *            USER_SYNC … start                    connection closes
  *     (none) ─────────────────▶ CONNECTED ───────────────────────────▶ SILENT (sorted by heard_ns)
@@ -9,17 +10,20 @@
  *        │                        └──┘ USER_SYNC over any connection      │
  *        └───────────── the last user's end, CLEAR_USER_SYNC, expiry ─────┘
  *
- * Why the connection and not each command is the sign of life: a process that has nothing to say for five minutes
- * is still there, and everything that it publishes comes over the connection that also brought its USER_SYNC. The clock of
- * silence therefore starts when that connection ends. For a hub that is killed the clock is on disk, at most
- * HEARD_EVERY_NS old while the connection stood.
+ * Why the connection and not each command is the sign of life: a process that has nothing to say
+ * for five minutes is still there, and everything that it publishes comes over the connection
+ * that also brought its USER_SYNC. The clock of silence therefore starts when that connection
+ * ends. For a hub that is killed the clock is on disk, at most HEARD_EVERY_NS old while the
+ * connection stood.
  *
- * What is taken away must be deleted on disk too, so an entry that is gone stays as a tombstone until it is collected:
- * a user's by itself; an instance's as `wipe`, which stands for all its users. Tombstones count as entries for the limit,
- * so a store that takes nothing cannot make them grow. An instance without users has nothing to expire and is gone.
+ * What is taken away must be deleted on disk too, so an entry that is gone stays as a tombstone
+ * until it is collected: a user's by itself; an instance's as `wipe`, which stands for all its
+ * users. Tombstones count as entries for the limit, so a store that takes nothing cannot make
+ * them grow. An instance without users has nothing to expire and is gone.
  *
- * The wall clock is used for what is stored, the monotonic one for silence: setting the machine's clock expires
- * nobody, except across a restart, where the wall clock is all there is. A stored time in the future counts as now.
+ * The wall clock is used for what is stored, the monotonic one for silence: setting the machine's
+ * clock expires nobody, except across a restart, where the wall clock is all there is. A stored
+ * time in the future counts as now.
  */
 #include "engine/replication/user_sync.h"
 

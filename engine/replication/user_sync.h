@@ -2,10 +2,10 @@
  *
  *     instance id ─▶ its connection, its last sign of life ─▶ (user, device) since when
  *
- * An instance is alive while the connection is there over which it last spoke. Once that is gone its silence is measured,
- * and after `user_sync_expiry_ns` of it the instance is to be cleared. Both survive a restart of the hub: what is
- * loaded has no connection, and its silence counts from when it was last stored to be alive.
- * Owned by struct replication; one thread.
+ * An instance is alive while the connection is there over which it last spoke. Once that is gone
+ * its silence is measured, and after `user_sync_expiry_ns` of it the instance is to be cleared.
+ * Both survive a restart of the hub: what is loaded has no connection, and its silence counts
+ * from when it was last stored to be alive. Owned by struct replication; one thread.
  */
 #ifndef MILLRACE_REPLICATION_USER_SYNC_H
 #define MILLRACE_REPLICATION_USER_SYNC_H
@@ -27,8 +27,8 @@ unsigned user_syncs_clear(struct user_syncs *syncs, struct slice instance_id);
 /* A connection is gone: instances that last spoke over it fall silent now. Returns how many. */
 unsigned user_syncs_closed(struct user_syncs *syncs, uint64_t connection, struct instant now);
 
-/* The instance that has been silent for too long, if any; the caller says CLEAR_USER_SYNC for it, and calls
- * user_syncs_clear(). */
+/* The instance that has been silent for too long, if any; the caller says CLEAR_USER_SYNC for it,
+ * and calls user_syncs_clear(). */
 bool user_syncs_expired(
 	const struct user_syncs *syncs, struct instant now, struct slice *instance_id);
 
@@ -41,7 +41,8 @@ void user_syncs_load_instance(
 /* After its instance; one without is ignored. */
 void user_syncs_load_user(struct user_syncs *syncs, const struct store_user_sync *stored);
 
-/* Everything that has changed since the last call, in the order in which it must be written. Returns rows. */
+/* What has changed since the last call, in the order in which it must be written; returns how
+ * many rows. */
 bool user_syncs_dirty(const struct user_syncs *syncs);
 unsigned user_syncs_collect(struct user_syncs *syncs, struct slice tenant, struct store_batch *out);
 
