@@ -215,6 +215,12 @@ static void touch_tenants(struct conn *conn)
 	}
 }
 
+/* A cursor went on: its tenant's log may have segments to free, and publishers may be waiting for them. */
+static void cursor_moved(struct cursor *cursor)
+{
+	tenant_touch(tenant_of_fanout(cursor->fanout));
+}
+
 static void last_words_expired(struct wheel_timer *timer, uint64_t now_ns)
 {
 	(void)now_ns;
@@ -393,6 +399,7 @@ void conn_accepted(struct shard *shard, struct ring_socket socket, enum listener
 	conn->transport = listener == LISTENER_LINE ? CONN_LINE : CONN_RESP;
 	conn->opened_ns = conn->heard_ns = shard->now.mono_ns;
 	outbox_init(&conn->out, conn->id);
+	conn->out.moved = cursor_moved;
 	shard->conns[socket.slot] = conn;
 	shard->conns_count++;
 	shard->stats.accepted++;
