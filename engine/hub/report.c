@@ -6,6 +6,7 @@
 #include "engine/hub/report.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/err.h"
@@ -42,6 +43,16 @@ static void biggest_buffers(const struct shard *shard, struct redis_facts *out)
 	}
 }
 
+/* The TCP port that Redis clients find, whoever chose it; 0: none. */
+static unsigned bound_port(const struct hub *hub)
+{
+	const char *address = hub->bound[LISTENER_RESP];
+	const char *colon = strrchr(address, ':');
+	return colon == NULL || strncmp(address, "unix:", 5) == 0
+		       ? 0
+		       : (unsigned)strtoul(colon + 1, NULL, 10);
+}
+
 static uint64_t count_channels(const struct shard *shard)
 {
 	uint64_t count = 0;
@@ -59,7 +70,7 @@ void report_facts(const struct shard *shard, struct redis_facts *out)
 	hub->host->read(&host);
 	*out = (struct redis_facts){.pid = host.pid,
 		.uptime_s = (shard->now.mono_ns - hub->started_ns) / 1000000000u,
-		.tcp_port = (unsigned)shard->config->port,
+		.tcp_port = bound_port(hub),
 		.shards = hub->shards_count,
 		.engine = ring_engine(shard->ring),
 		.os = host.os,
