@@ -1,7 +1,7 @@
 /* The log lines of the daemon.
  *
- * Called by everybody. Keeps a level and a descriptor, both set once before threads start; the
- * counters are relaxed atomics, for a statistic needs no order. A line is put together in a buffer on
+ * Called by everybody. Keeps a descriptor, set once before threads start, and a level, which may
+ * change at run time; it and the counters are relaxed atomics, for they order nothing. A line is put together in a buffer on
  * the stack and written at once, so lines of two threads never mix.
  */
 #include "engine/base/journal.h"
@@ -20,7 +20,7 @@
 enum { LINE_MAX_BYTES = 2048, QUOTE_SOURCE_MAX = 96, QUOTE_BUFFERS = 8 };
 
 static struct {
-	enum journal_level level;
+	_Atomic enum journal_level level;
 	int fd;
 	bool under_systemd;
 	atomic_uint_fast64_t count[JOURNAL_WARNING + 1];
@@ -49,14 +49,19 @@ int journal_level_parse(struct slice word, enum journal_level *out)
 
 void journal_init(enum journal_level level, int fd)
 {
-	state.level = level;
+	journal_set_level(level);
 	state.fd = fd;
 	state.under_systemd = getenv("JOURNAL_STREAM") != NULL;
 }
 
+void journal_set_level(enum journal_level level)
+{
+	atomic_store_explicit(&state.level, level, memory_order_relaxed);
+}
+
 enum journal_level journal_level(void)
 {
-	return state.level;
+	return atomic_load_explicit(&state.level, memory_order_relaxed);
 }
 
 static size_t put_prefix(char *line, size_t size, enum journal_level level)
@@ -78,7 +83,7 @@ void journal(enum journal_level level, const char *message, const char *pairs, .
 {
 	assert(level <= JOURNAL_WARNING);
 	atomic_fetch_add_explicit(&state.count[level], 1, memory_order_relaxed);
-	if (level < state.level || state.fd < 0) {
+	if (level < journal_level() || state.fd < 0) {
 		return;
 	}
 	char line[LINE_MAX_BYTES];

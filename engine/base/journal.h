@@ -18,6 +18,7 @@ int journal_level_parse(struct slice word, enum journal_level *out);
 
 /* What is below `level` is dropped; NOTICE at first. With `fd` < 0 nothing is written at all. */
 void journal_init(enum journal_level level, int fd);
+void journal_set_level(enum journal_level level); /* any thread */
 enum journal_level journal_level(void);
 
 /* journal(JOURNAL_NOTICE, "store opened", "dir=%s rows=%d", dir, rows): the pairs are a printf

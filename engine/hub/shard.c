@@ -345,6 +345,7 @@ bool shard_turn(struct shard *shard)
 void shard_configure(struct shard *shard)
 {
 	const struct config *config = shard->config;
+	journal_set_level((enum journal_level)config->loglevel);
 	shard->resp_limits =
 		(struct resp_limits){.bulk_bytes_max = (size_t)config->proto_max_bulk_len_bytes,
 			.inline_bytes_max = 64 * 1024,
