@@ -503,6 +503,14 @@ static void switch_encoding(struct conn *conn, enum encoding before)
 	}
 }
 
+/* Whoever asks and asks and does not read the answers must not be given a chance to ask for more. */
+static void check_own_memory(struct conn *conn)
+{
+	if (outbox_memory_bytes(&conn->out) > conn->shard->limits_step_bytes) {
+		conn_check_limits(conn, conn->shard->now.mono_ns);
+	}
+}
+
 static void run_request(struct conn *conn, const struct resp_request *request)
 {
 	struct shard *shard = conn->shard;
@@ -558,6 +566,7 @@ static size_t handle_resp(struct conn *conn, struct slice data)
 		used += consumed;
 		if (request.argc > 0) {
 			run_request(conn, &request);
+			check_own_memory(conn);
 		}
 		if (conn->resp.parser.args != NULL) {
 			resp_parser_finish(&conn->resp.parser);
@@ -615,6 +624,7 @@ static size_t handle_lines(struct conn *conn, struct slice data)
 			break;
 		}
 		run_line(conn, line);
+		check_own_memory(conn);
 	}
 	return used;
 }
@@ -690,7 +700,7 @@ static const struct config_limit *limit_of(const struct conn *conn)
 bool conn_check_limits(struct conn *conn, uint64_t now_ns)
 {
 	const struct config_limit *limit = limit_of(conn);
-	uint64_t owed = outbox_lag_bytes(&conn->out) + conn->out.reply_bytes;
+	uint64_t owed = outbox_lag_bytes(&conn->out) + outbox_memory_bytes(&conn->out);
 	bool over_soft = limit->soft_bytes > 0 && owed > (uint64_t)limit->soft_bytes;
 	if (!over_soft) {
 		conn->over_soft_since_ns = 0;
@@ -701,6 +711,9 @@ bool conn_check_limits(struct conn *conn, uint64_t now_ns)
 			now_ns - conn->over_soft_since_ns >= (uint64_t)limit->soft_ms * 1000000;
 	bool too_much = limit->hard_bytes > 0 && owed > (uint64_t)limit->hard_bytes;
 	if (conn->state == CONN_CLOSING || !(too_much || too_long)) {
+		if (over_soft) {
+			shard_watch_limits(conn->shard);
+		}
 		return false;
 	}
 	conn_close(conn, END_OUTPUT);

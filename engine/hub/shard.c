@@ -30,10 +30,11 @@ enum {
 	POOL_SPARES_MAX = 8,
 	REPLY_KEEP_BYTES = 64 * 1024
 };
-#define MS_NS             UINT64_C(1000000)
-#define LIMITS_NS         (100 * MS_NS)
-#define CACHE_NS          (1000 * MS_NS)
-#define LIMITS_STEP_BYTES (4u * 1024 * 1024)
+#define MS_NS           UINT64_C(1000000)
+#define LIMITS_NS       (100 * MS_NS)
+#define CACHE_NS        (1000 * MS_NS)
+#define LIMITS_STEP_MIN (64u * 1024)
+#define LIMITS_STEP_MAX (4u * 1024 * 1024)
 
 /* ---- timers ---- */
 
@@ -258,14 +259,14 @@ static void flush_ready(struct shard *shard)
 static void relieve(struct shard *shard)
 {
 	size_t max = (size_t)shard->config->log_bytes_max;
-	if (shard->pool.bytes > shard->limits_checked_bytes + LIMITS_STEP_BYTES) {
+	if (shard->pool.bytes > shard->limits_checked_bytes + shard->limits_step_bytes) {
 		check_limits(shard);
 	}
 	shard->limits_checked_bytes = shard->pool.bytes < shard->limits_checked_bytes
 					      ? shard->pool.bytes
 					      : shard->limits_checked_bytes;
-	if (shard->pool.bytes > LIMITS_STEP_BYTES && !wheel_is_set(&shard->limits_timer)) {
-		wheel_set(shard->wheel, &shard->limits_timer, shard->now.mono_ns + LIMITS_NS);
+	if (shard->pool.bytes > shard->limits_step_bytes) {
+		shard_watch_limits(shard);
 	}
 	if (shard->paused == NULL || shard->pool.bytes > max - max / 8) {
 		return;
@@ -342,6 +343,27 @@ bool shard_turn(struct shard *shard)
 
 /* ---- life ---- */
 
+void shard_watch_limits(struct shard *shard)
+{
+	if (!wheel_is_set(&shard->limits_timer)) {
+		wheel_set(shard->wheel, &shard->limits_timer, shard->now.mono_ns + LIMITS_NS);
+	}
+}
+
+/* Nobody below the least of all limits needs to be looked at. */
+static size_t least_limit(const struct config *config)
+{
+	int64_t least = LIMITS_STEP_MAX;
+	for (unsigned i = 0; i < CONFIG_CLASSES; i++) {
+		const struct config_limit *limit = &config->client_output_buffer_limit[i];
+		least = limit->hard_bytes > 0 && limit->hard_bytes < least ? limit->hard_bytes
+									   : least;
+		least = limit->soft_bytes > 0 && limit->soft_bytes < least ? limit->soft_bytes
+									   : least;
+	}
+	return least < LIMITS_STEP_MIN ? LIMITS_STEP_MIN : (size_t)least;
+}
+
 void shard_configure(struct shard *shard)
 {
 	const struct config *config = shard->config;
@@ -363,6 +385,7 @@ void shard_configure(struct shard *shard)
 		.batch_bytes_max = (size_t)config->batch_bytes_max,
 		.batch_age_max_ns = (uint64_t)config->batch_age_max_ms * MS_NS,
 		.user_sync_expiry_ns = (uint64_t)config->user_sync_expiry_ms * MS_NS};
+	shard->limits_step_bytes = least_limit(config);
 	shard->save_interval_ns =
 		config->appendfsync == STORE_FSYNC_NO ? 1000 * MS_NS : 100 * MS_NS;
 	shard->env.databases = (unsigned)config->databases;

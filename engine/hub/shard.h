@@ -75,8 +75,9 @@ struct shard {
 	struct line_options line_options;
 	struct bytes reply; /* where verbs and sessions write before it is put in order */
 	struct wheel_timer cache_timer, limits_timer, save_timer;
-	size_t limits_checked_bytes;
-	size_t input_bytes; /* of all requests under way */
+	size_t limits_checked_bytes; /* of logs, when all were checked last */
+	size_t limits_step_bytes;    /* checked again when they have grown by so much */
+	size_t input_bytes;          /* of all requests under way */
 
 	struct replication_limits replication_limits;
 	struct line_writers line_writers;
@@ -99,6 +100,9 @@ void shard_finish(struct shard *shard);
 
 /* One turn. False: everything is closed after shard_stop(), or the ring is broken. */
 bool shard_turn(struct shard *shard);
+
+/* Have everybody's client-output-buffer-limit checked in a moment. */
+void shard_watch_limits(struct shard *shard);
 
 /* Take over what CONFIG SET may have changed. */
 void shard_configure(struct shard *shard);
