@@ -331,13 +331,25 @@ static void resp_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 	struct conn *conn = (struct conn *)((char *)timer - offsetof(struct conn, timer));
 	uint64_t timeout_ns = (uint64_t)conn->shard->config->timeout_ms * 1000000;
 	bool subscriber = client_is_subscriber(&conn->resp.client);
-	if (timeout_ns == 0 || subscriber || conn->heard_ns + timeout_ns > now_ns) {
-		uint64_t wait_ns = timeout_ns > 0 ? timeout_ns : 1000000000;
-		uint64_t due = subscriber ? now_ns + wait_ns : conn->heard_ns + wait_ns;
-		wheel_set(conn->shard->wheel, timer, due);
+	if (subscriber || conn->heard_ns + timeout_ns > now_ns) {
+		wheel_set(conn->shard->wheel, timer,
+			(subscriber ? now_ns : conn->heard_ns) + timeout_ns);
+	} else {
+		conn_close(conn, END_IDLE);
+	}
+}
+
+void conn_watch_idle(struct conn *conn)
+{
+	struct shard *shard = conn->shard;
+	uint64_t timeout_ns = (uint64_t)shard->config->timeout_ms * 1000000;
+	if (conn->transport != CONN_RESP || conn->state != CONN_OPEN) {
 		return;
 	}
-	conn_close(conn, END_IDLE);
+	wheel_cancel(shard->wheel, &conn->timer);
+	if (timeout_ns > 0) {
+		wheel_set(shard->wheel, &conn->timer, conn->heard_ns + timeout_ns);
+	}
 }
 
 static void start_resp(struct conn *conn)
@@ -347,10 +359,7 @@ static void start_resp(struct conn *conn)
 	client_init(
 		&conn->resp.client, conn->id, shard->now.wall_ms, config->requirepass[0] == '\0');
 	conn->timer.expired = resp_timer_expired;
-	if (config->timeout_ms > 0) {
-		wheel_set(shard->wheel, &conn->timer,
-			shard->now.mono_ns + (uint64_t)config->timeout_ms * 1000000);
-	}
+	conn_watch_idle(conn);
 }
 
 /* A worker hears its tenant's rows from now on; what it missed before, REPLICATE's answer tells. */

@@ -97,6 +97,9 @@ void conn_close(struct conn *conn, enum conn_end end);
 /* Say good-bye in the protocol's own words, where it has some. */
 void conn_tell_shutdown(struct conn *conn);
 
+/* Have its idle time watched as the directive `timeout` says now. */
+void conn_watch_idle(struct conn *conn);
+
 /* client-output-buffer-limit; true if it was closed for it. */
 bool conn_check_limits(struct conn *conn, uint64_t now_ns);
 

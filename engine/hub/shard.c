@@ -350,6 +350,20 @@ void shard_watch_limits(struct shard *shard)
 	}
 }
 
+static void take_line_writers(struct shard *shard)
+{
+	const struct config_list *list = &shard->config->line_writers;
+	struct slice *instances = mem_alloc((list->count + 1) * sizeof(*instances));
+	bool any = false;
+	for (unsigned i = 0; i < list->count; i++) {
+		instances[i] = slice_of(list->items[i]);
+		any = any || slice_equal(instances[i], SLICE("*"));
+	}
+	free((void *)shard->line_writers.instances);
+	shard->line_writers =
+		(struct line_writers){.any = any, .count = list->count, .instances = instances};
+}
+
 /* Nobody below the least of all limits needs to be looked at. */
 static size_t least_limit(const struct config *config)
 {
@@ -362,6 +376,19 @@ static size_t least_limit(const struct config *config)
 									   : least;
 	}
 	return least < LIMITS_STEP_MIN ? LIMITS_STEP_MIN : (size_t)least;
+}
+
+/* Deadlines that are running may be others now. */
+static void look_at_all(struct shard *shard)
+{
+	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
+		if (shard->conns[slot] != NULL) {
+			conn_watch_idle(shard->conns[slot]);
+		}
+	}
+	for (struct tenant *tenant = shard->tenants; tenant != NULL; tenant = tenant->hh.next) {
+		tenant_touch(tenant);
+	}
 }
 
 void shard_configure(struct shard *shard)
@@ -393,19 +420,8 @@ void shard_configure(struct shard *shard)
 	shard->env.multi_bytes_max = (size_t)config->client_query_buffer_limit_bytes;
 	cache_set_limit(shard->cache, (size_t)config->maxmemory_bytes,
 		(enum cache_policy)config->maxmemory_policy);
-}
-
-static void take_line_writers(struct shard *shard)
-{
-	const struct config_list *list = &shard->config->line_writers;
-	struct slice *instances = mem_alloc((list->count + 1) * sizeof(*instances));
-	for (unsigned i = 0; i < list->count; i++) {
-		instances[i] = slice_of(list->items[i]);
-		shard->line_writers.any =
-			shard->line_writers.any || slice_equal(instances[i], SLICE("*"));
-	}
-	shard->line_writers.count = list->count;
-	shard->line_writers.instances = instances;
+	take_line_writers(shard);
+	look_at_all(shard);
 }
 
 int shard_init(struct shard *shard, struct hub *hub, unsigned index, struct config *config,
@@ -443,7 +459,6 @@ int shard_init(struct shard *shard, struct hub *hub, unsigned index, struct conf
 		.now = shard->now,
 		.run_id = hub->run_id,
 		.version = MILLRACE_VERSION};
-	take_line_writers(shard);
 	shard_configure(shard);
 	return OK;
 }
