@@ -1,5 +1,7 @@
 /* System calls that fail when told to: write(2), fdatasync(2) and fsync(2) of this program
- * stand before the C library's, for RocksDB, too. For one .c file of a test program.
+ * stand before the C library's, for RocksDB, too. For one .c file of a test program, and not
+ * under TSan: it would take the descriptors that RocksDB writes to for ours, and their next use
+ * for a race.
  */
 #ifndef MILLRACE_TESTS_TEST_STORE_FAULTS_H
 #define MILLRACE_TESTS_TEST_STORE_FAULTS_H
