@@ -19,8 +19,8 @@
 #include <string.h>
 
 #include "engine/base/err.h"
-#include "engine/base/table.h"
 #include "engine/redis/keyspace.h"
+#include "engine/redis/watch.h"
 
 enum {
 	EVICT_MIN = 16,      /* entries a write may evict, however small it is */
@@ -29,16 +29,8 @@ enum {
 	SAMPLE = 8,          /* of which the least recent is evicted */
 	SAMPLE_TRIES = 1024, /* rounds without any entry before giving up */
 	BURY = 64,           /* entries of flushed keyspaces freed by a call */
+	TIDY = 64,           /* buckets moved by a call of cache_expire() */
 	TTL_SAMPLE = 16
-};
-
-struct cache_watch {
-	uint64_t changes;
-	unsigned holders;
-	int db;
-	UT_hash_handle hh;
-	size_t len;
-	char key[]; /* the database number's bytes, then the key */
 };
 
 struct cache {
@@ -146,34 +138,10 @@ static uint32_t tenths(int64_t now_ms)
 	return (uint32_t)(now_ms / 100);
 }
 
-/* A watched key's name: the database's number, then the key. Returns its length. */
-static size_t watch_key(int db, struct slice key, char *out)
-{
-	memcpy(out, &db, sizeof(db));
-	if (key.len > 0) {
-		memcpy(out + sizeof(db), key.data, key.len);
-	}
-	return sizeof(db) + key.len;
-}
-
-static struct cache_watch *find_watch(const struct cache *cache, int db, struct slice key)
-{
-	char local[256];
-	char *name =
-		key.len + sizeof(db) <= sizeof(local) ? local : mem_alloc(key.len + sizeof(db));
-	size_t len = watch_key(db, key, name);
-	struct cache_watch *watch = NULL;
-	HASH_FIND(hh, cache->watches, name, len, watch);
-	if (name != local) {
-		free(name);
-	}
-	return watch;
-}
-
 static void changed(struct cache *cache, int db, struct slice key)
 {
 	if (cache->watches != NULL) {
-		struct cache_watch *watch = find_watch(cache, db, key);
+		struct cache_watch *watch = watch_find(cache->watches, db, key);
 		if (watch != NULL) {
 			watch->changes++;
 		}
@@ -318,10 +286,12 @@ int cache_set(struct cache *cache, int db, struct slice key, struct slice value,
 		return -E_TOO_LONG;
 	}
 	uint32_t hash = keyspace_hash(key);
+	struct keyspace *keyspace = make_db(cache, db);
+	keyspace->may_grow = true;
 	if (cache->stats.memory_bytes_max > 0) {
-		struct keyspace *old = find_db(cache, db);
-		size_t more = old == NULL ? key.len + value.len + sizeof(struct entry)
-					  : keyspace_put_bytes(old, key, hash, value);
+		size_t more = keyspace_put_bytes(keyspace, key, hash, value);
+		size_t table = 2 * keyspace->tables[0].size * sizeof(struct entry *);
+		keyspace->may_grow = memory(cache) + more + table <= cache->stats.memory_bytes_max;
 		if (!make_room(cache, more, EVICT_MIN + more / EVICT_BYTES, now_ms)) {
 			cache->stats.refused++;
 			return -E_FULL;
@@ -330,7 +300,6 @@ int cache_set(struct cache *cache, int db, struct slice key, struct slice value,
 	if (expiry_ms == CACHE_KEEP_EXPIRY && find(cache, db, key, now_ms) == NULL) {
 		expiry_ms = CACHE_NO_EXPIRY;
 	}
-	struct keyspace *keyspace = make_db(cache, db);
 	struct entry *entry = keyspace_put(keyspace, key, hash, value);
 	entry->touched_ds = tenths(now_ms);
 	if (expiry_ms != CACHE_KEEP_EXPIRY) {
@@ -408,7 +377,7 @@ static void flush_watches(struct cache *cache, int db)
 	struct cache_watch *watch = NULL;
 	struct cache_watch *next = NULL;
 	HASH_ITER (hh, cache->watches, watch, next) {
-		struct slice key = {watch->key + sizeof(db), watch->len - sizeof(db)};
+		struct slice key = watch_key(watch);
 		if (watch->db == db &&
 			keyspace_find(cache->dbs[db], key, keyspace_hash(key)) != NULL) {
 			watch->changes++;
@@ -469,7 +438,11 @@ int64_t cache_expire(struct cache *cache, int64_t now_ms, unsigned most)
 	bury_some(cache);
 	for (int db = 0; db < cache->db_count; db++) {
 		struct keyspace *keyspace = cache->dbs[db];
-		struct entry *first = keyspace == NULL ? NULL : keyspace_first_expiry(keyspace);
+		if (keyspace == NULL) {
+			continue;
+		}
+		keyspace_tidy(keyspace, TIDY);
+		struct entry *first = keyspace_first_expiry(keyspace);
 		while (first != NULL && has_expired(first, now_ms) && most > 0) {
 			vanish(cache, db, first, CACHE_EXPIRED);
 			most--;
@@ -538,37 +511,23 @@ struct slice cache_random(struct cache *cache, int db, uint64_t random, int64_t 
 struct cache_watch *cache_watch(struct cache *cache, int db, struct slice key, int64_t now_ms)
 {
 	find(cache, db, key, now_ms); /* what has expired already is not a change to come */
-	struct cache_watch *watch = find_watch(cache, db, key);
-	if (watch == NULL) {
-		watch = mem_zalloc(sizeof(*watch) + sizeof(db) + key.len);
-		watch->db = db;
-		watch->len = watch_key(db, key, watch->key);
-		HASH_ADD_KEYPTR(hh, cache->watches, watch->key, watch->len, watch);
-	}
-	watch->holders++;
-	return watch;
+	return watch_hold(&cache->watches, db, key);
 }
 
 bool cache_watch_is(const struct cache_watch *watch, int db, struct slice key)
 {
-	struct slice own = {watch->key + sizeof(db), watch->len - sizeof(db)};
-	return watch->db == db && slice_equal(own, key);
+	return watch->db == db && slice_equal(watch_key(watch), key);
 }
 
 uint64_t cache_watch_changes(struct cache *cache, struct cache_watch *watch, int64_t now_ms)
 {
-	struct slice key = {watch->key + sizeof(int), watch->len - sizeof(int)};
-	find(cache, watch->db, key, now_ms);
+	find(cache, watch->db, watch_key(watch), now_ms);
 	return watch->changes;
 }
 
 void cache_unwatch(struct cache *cache, struct cache_watch *watch)
 {
-	assert(watch->holders > 0);
-	if (--watch->holders == 0) {
-		HASH_DEL(cache->watches, watch);
-		free(watch);
-	}
+	watch_release(&cache->watches, watch);
 }
 
 void cache_observe(struct cache *cache,

@@ -73,6 +73,7 @@ struct keyspace *keyspace_create(void)
 	struct keyspace *keyspace = mem_zalloc(sizeof(*keyspace));
 	keyspace->tables[0].buckets = mem_zalloc(TABLE_SIZE_MIN * sizeof(struct entry *));
 	keyspace->tables[0].size = TABLE_SIZE_MIN;
+	keyspace->may_grow = true;
 	keyspace->bytes = sizeof(*keyspace) + TABLE_SIZE_MIN * sizeof(struct entry *);
 	return keyspace;
 }
@@ -174,10 +175,17 @@ static void resize_some(struct keyspace *keyspace)
 		return;
 	}
 	struct keyspace_table *table = &keyspace->tables[0];
-	if (table->used >= table->size) {
+	if (table->used >= table->size && keyspace->may_grow) {
 		begin_moving(keyspace, 2 * table->size);
 	} else if (table->used < table->size / 8 && table->size > TABLE_SIZE_MIN) {
 		begin_moving(keyspace, table->size / 2);
+	}
+}
+
+void keyspace_tidy(struct keyspace *keyspace, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		resize_some(keyspace);
 	}
 }
 
@@ -189,7 +197,7 @@ static struct entry **find_link(struct keyspace *keyspace, struct slice key, uin
 		for (; *link != NULL; link = &(*link)->next) {
 			const struct entry *entry = *link;
 			if (entry->hash == hash && entry->key_len == key.len &&
-				memcmp(entry->bytes, key.data, key.len) == 0) {
+				(key.len == 0 || memcmp(entry->bytes, key.data, key.len) == 0)) {
 				return link;
 			}
 		}
@@ -254,6 +262,11 @@ static void heap_resize(struct keyspace *keyspace, uint32_t cap)
 	keyspace->heap_cap = cap;
 }
 
+static uint32_t heap_growth(const struct keyspace *keyspace)
+{
+	return keyspace->heap_cap < 4 * HEAP_CAP_MIN ? HEAP_CAP_MIN : keyspace->heap_cap / 4;
+}
+
 static void heap_add(struct keyspace *keyspace, struct entry *entry)
 {
 	assert(keyspace->heap_count < UINT32_MAX / 2);
@@ -309,7 +322,10 @@ size_t keyspace_put_bytes(
 	struct keyspace *keyspace, struct slice key, uint32_t hash, struct slice value)
 {
 	size_t size = sizeof(struct entry) + key.len + value.len;
-	size_t more = size + size / 8 + 2 * PER_ENTRY + 2 * sizeof(struct heap_node);
+	size_t more = size + size / 8 + 2 * PER_ENTRY;
+	if (keyspace->heap_count == keyspace->heap_cap) {
+		more += heap_growth(keyspace) * sizeof(struct heap_node);
+	}
 	struct entry **link = find_link(keyspace, key, hash);
 	size_t had = link == NULL ? 0 : entry_bytes(*link);
 	return more > had ? more - had : 0;

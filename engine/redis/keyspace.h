@@ -31,8 +31,9 @@ struct keyspace {
 		struct entry **buckets;
 		size_t size; /* a power of two, or 0 */
 		size_t used;
-	} tables[2];  /* the second one exists while entries move over to it */
-	size_t moved; /* buckets of tables[0] that are empty because they have been moved */
+	} tables[2];   /* the second one exists while entries move over to it */
+	bool may_grow; /* a bigger table may be made: the cache says so before each put */
+	size_t moved;  /* buckets of tables[0] that are empty because they have been moved */
 	struct heap_node *heap;
 	uint32_t heap_count, heap_cap;
 	size_t hand;                 /* the bucket where sampling goes on */
@@ -62,6 +63,9 @@ size_t entry_bytes(const struct entry *entry); /* its memory, buckets and heap i
 /* How much more memory a put may take, at most. */
 size_t keyspace_put_bytes(
 	struct keyspace *keyspace, struct slice key, uint32_t hash, struct slice value);
+
+/* Go on resizing without a call to do it by the way; `steps` buckets. */
+void keyspace_tidy(struct keyspace *keyspace, unsigned steps);
 
 /* The one that expires first; NULL when none does. */
 struct entry *keyspace_first_expiry(const struct keyspace *keyspace);
