@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,14 @@ static void catch_signals(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 
+/* From here on there is nothing left that a signal could stop sooner, and soon no hub to tell. */
+static void ignore_signals(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGTERM, &ignore, NULL);
+	sigaction(SIGINT, &ignore, NULL);
+}
+
 static int open_log(const struct config *config, char *why, size_t why_size)
 {
 	int fd = STDERR_FILENO;
@@ -157,29 +166,47 @@ struct shard_thread {
 	pthread_t thread;
 	unsigned index;
 	bool started;
+	sem_t made; /* hub_start_shard() is over */
+	int error;
 };
 
 static void *run_shard(void *argument)
 {
-	const struct shard_thread *self = argument;
+	struct shard_thread *self = argument;
 	char why[512] = "";
-	if (hub_start_shard(&hub, self->index, why, sizeof(why)) != OK) {
-		journal(JOURNAL_WARNING, "a shard does not start", "shard=%u why=%s", self->index,
-			JQ(slice_of(why)));
-		hub_stop(&hub);
+	int error = hub_start_shard(&hub, self->index, why, sizeof(why));
+	if (error != OK) {
+		fprintf(stderr, "millraced: shard %u: %s\n", self->index, why);
+	}
+	self->error = error;
+	sem_post(&self->made);
+	if (error != OK) {
 		return NULL;
 	}
 	hub_run_shard(&hub, self->index);
 	return NULL;
 }
 
-static void start_other_shards(struct shard_thread *threads, unsigned count)
+/* One after the other; each reads its tenants back before the next begins. */
+static int start_other_shards(struct shard_thread *threads, unsigned count)
 {
 	for (unsigned i = 1; i < count; i++) {
 		threads[i].index = i;
-		threads[i].started =
-			pthread_create(&threads[i].thread, NULL, run_shard, &threads[i]) == 0;
+		sem_init(&threads[i].made, 0, 0);
+		int error = pthread_create(&threads[i].thread, NULL, run_shard, &threads[i]);
+		if (error != 0) {
+			fprintf(stderr, "millraced: no thread for shard %u: %s\n", i,
+				strerror(error));
+			return err_from_errno(error);
+		}
+		threads[i].started = true;
+		while (sem_wait(&threads[i].made) != 0) {
+		}
+		if (threads[i].error != OK) {
+			return threads[i].error;
+		}
 	}
+	return OK;
 }
 
 static void join_other_shards(struct shard_thread *threads, unsigned count)
@@ -203,20 +230,30 @@ static int serve(struct config *config, const char *config_file)
 	error = hub_start_shard(&hub, 0, why, sizeof(why));
 	if (error != OK) {
 		fprintf(stderr, "millraced: %s\n", why);
+		ignore_signals();
 		hub_finish(&hub);
 		return EXIT_FAILURE;
 	}
 	unsigned count = hub.shards_count;
 	struct shard_thread *threads = mem_zalloc(count * sizeof(*threads));
-	start_other_shards(threads, count);
-	journal(JOURNAL_NOTICE, "ready", "version=%s pid=%d shards=%u", MILLRACE_VERSION, getpid(),
-		count);
+	error = start_other_shards(threads, count);
+	if (error == OK) {
+		error = hub_listen(&hub, why, sizeof(why));
+	}
+	if (error == OK) {
+		journal(JOURNAL_NOTICE, "ready", "version=%s pid=%d shards=%u", MILLRACE_VERSION,
+			getpid(), count);
+	} else {
+		fprintf(stderr, "millraced: %s\n", why);
+		hub_stop(&hub);
+	}
 	hub_run_shard(&hub, 0);
 	join_other_shards(threads, count);
 	free(threads);
+	ignore_signals();
 	hub_finish(&hub);
 	journal(JOURNAL_NOTICE, "stopped", "pid=%d", getpid());
-	return EXIT_SUCCESS;
+	return error == OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)

@@ -99,6 +99,7 @@ struct log_view {
 	_Atomic uint64_t low;             /* its number */
 	struct cursor *waiting;           /* cursors at `seen`: a list, waiting for more */
 	unsigned cursors;
+	bool left; /* its shard has sent it back to the owner */
 };
 
 void log_pool_init(struct log_pool *pool, unsigned shards, unsigned spares_max);

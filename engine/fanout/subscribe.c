@@ -402,9 +402,22 @@ static size_t log_let_go(struct fanout *fanout, enum encoding encoding)
 	return 0;
 }
 
+static void drop_all_unheard(struct fanout *fanout)
+{
+	struct channel *channel;
+	struct channel *next;
+	HASH_ITER (hh, fanout->channels, channel, next) {
+		channel_drop_unheard(fanout, channel);
+	}
+	fanout->unheard = false;
+}
+
 size_t fanout_collect(struct fanout *fanout)
 {
 	size_t freed = 0;
+	if (fanout->unheard && fanout->borrowing == 0) {
+		drop_all_unheard(fanout);
+	}
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
 		struct log_view *view = fanout->views[encoding];
 		bool moved = view != NULL && log_view_settle(view);
@@ -460,6 +473,10 @@ void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice n
 {
 	assert(fanout->mirror && fanout->borrowing > 0);
 	fanout->borrowing--;
+	fanout->unheard = true;
+	if (number == 0) {
+		return;
+	}
 	for (unsigned encoding = 0; encoding < ENC_LINE; encoding++) {
 		assert(fanout->views[encoding] == NULL ||
 			fanout->views[encoding] == views[encoding]);
@@ -473,22 +490,14 @@ void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice n
 	channel_create(fanout, kind, name, number);
 }
 
-void fanout_drop_unheard(struct fanout *fanout, enum channel_kind kind, struct slice name)
-{
-	struct channel *channel = channel_find(fanout, kind, name);
-	if (channel != NULL) {
-		channel_drop_unheard(fanout, channel);
-	}
-}
-
-bool fanout_has_logs(const struct fanout *fanout)
+bool fanout_unused(const struct fanout *fanout)
 {
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
-		if (fanout->logs[encoding] != NULL) {
-			return true;
+		if (fanout->logs[encoding] != NULL || fanout->views[encoding] != NULL) {
+			return false;
 		}
 	}
-	return false;
+	return fanout->channels_count == 0 && fanout->borrowing == 0;
 }
 
 uint64_t fanout_backlog(const struct fanout *fanout)

@@ -45,6 +45,7 @@ struct fanout {
 	uint64_t log_end[ENC_COUNT]; /* where the last log of that encoding ended */
 	uint32_t next_channel;
 	unsigned borrowing;     /* mirror: channels asked for, not yet lent */
+	bool unheard;           /* mirror: a channel was lent, and perhaps nobody came to hear it */
 	unsigned subscriptions; /* over all channels */
 	void (*ready)(struct outbox *outbox);
 };
@@ -98,12 +99,12 @@ uint32_t fanout_lend(struct fanout *fanout, unsigned shard, enum channel_kind ki
 void fanout_count(struct fanout *fanout, enum encoding encoding, enum channel_kind kind,
 	struct slice name, int change);
 void fanout_return(struct fanout *fanout, enum channel_kind kind, struct slice name);
-/* The mirror's side: whether it has the channel; take what the owner lent; drop the channel if nobody came to hear it. */
+/* The mirror's side: whether it has the channel; take what the owner lent (number 0: it would not). */
 bool fanout_knows(const struct fanout *fanout, enum channel_kind kind, struct slice name);
 void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice name,
 	uint32_t number, struct log_view *const views[ENC_LINE]);
-void fanout_drop_unheard(struct fanout *fanout, enum channel_kind kind, struct slice name);
-bool fanout_has_logs(const struct fanout *fanout);
+/* Nothing of it is in use, by this shard or another. */
+bool fanout_unused(const struct fanout *fanout);
 uint64_t fanout_backlog(const struct fanout *fanout);
 
 #endif

@@ -18,13 +18,16 @@
 
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
+#include "engine/hub/hub.h"
+#include "engine/hub/remote.h"
 #include "engine/hub/tenant.h"
 #include "engine/redis/commands.h"
 
 enum { INPUT_KEEP_BYTES = 1024, NAME_BYTES_MAX = 320, LAST_WORDS_S = 10 };
 
 static const bool legal[CONN_STATES][CONN_STATES] = {
-	[CONN_OPEN] = {[CONN_LAST_WORDS] = true, [CONN_CLOSING] = true},
+	[CONN_MOVING] = {[CONN_OPEN] = true, [CONN_CLOSING] = true},
+	[CONN_OPEN] = {[CONN_MOVING] = true, [CONN_LAST_WORDS] = true, [CONN_CLOSING] = true},
 	[CONN_LAST_WORDS] = {[CONN_CLOSING] = true},
 };
 
@@ -55,6 +58,17 @@ struct conn *conn_of_outbox(struct outbox *outbox)
 struct conn *conn_of_client(struct client *client)
 {
 	return (struct conn *)((char *)client - offsetof(struct conn, resp.client));
+}
+
+struct conn *conn_find(struct shard *shard, uint64_t id)
+{
+	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
+		struct conn *conn = shard->conns[slot];
+		if (conn != NULL && conn->id == id && conn->state == CONN_OPEN) {
+			return conn;
+		}
+	}
+	return NULL;
 }
 
 enum encoding conn_encoding(const struct conn *conn)
@@ -135,7 +149,7 @@ static void hold_until_durable(struct conn *conn)
 }
 
 /* Put what was written to shard->reply into the connection's order. */
-static void take_reply(struct conn *conn)
+void conn_take_reply(struct conn *conn)
 {
 	struct shard *shard = conn->shard;
 	if (shard->reply.len == 0) {
@@ -165,6 +179,9 @@ void conn_flush(struct conn *conn)
 	}
 	if (!outbox_idle(&conn->out)) {
 		hold_until_durable(conn);
+	} else if (conn->state == CONN_MOVING && !conn->released) {
+		conn->released = true;
+		ring_release(shard->ring, conn->socket);
 	} else if (conn->state == CONN_LAST_WORDS) {
 		conn_close(conn, conn->end);
 	}
@@ -236,6 +253,7 @@ static void leave(struct conn *conn)
 	touch_tenants(conn);
 	fanout_leave(&conn->out);
 	tenants_disconnected(shard, conn->id);
+	remote_disconnected(shard, conn->spoken_to, conn->id);
 }
 
 void conn_last_words(struct conn *conn, enum conn_end end)
@@ -260,7 +278,7 @@ void conn_close(struct conn *conn, enum conn_end end)
 	conn->end = conn->state == CONN_LAST_WORDS ? conn->end : end;
 	log_end(conn);
 	count_end(conn);
-	if (conn->state == CONN_OPEN) {
+	if (conn->state == CONN_OPEN || conn->state == CONN_MOVING) {
 		leave(conn);
 	}
 	wheel_cancel(conn->shard->wheel, &conn->timer);
@@ -274,6 +292,23 @@ static void list_remove(struct conn **link, struct conn *conn, size_t next_offse
 		link = (struct conn **)((char *)*link + next_offset);
 	}
 	*link = *(struct conn **)((char *)conn + next_offset);
+}
+
+/* The shard knows it no more. */
+static void leave_lists(struct conn *conn)
+{
+	struct shard *shard = conn->shard;
+	shard->conns[conn->socket.slot] = NULL;
+	shard->conns_count--;
+	shard->input_bytes -= conn->in.len;
+	if (conn->in_held) {
+		list_remove(&shard->held, conn, offsetof(struct conn, next_held));
+		conn->in_held = false;
+	}
+	if (conn->in_paused) {
+		list_remove(&shard->paused, conn, offsetof(struct conn, next_paused));
+		conn->in_paused = false;
+	}
 }
 
 void conn_free(struct conn *conn)
@@ -294,16 +329,8 @@ void conn_closed(struct conn *conn)
 {
 	struct shard *shard = conn->shard;
 	assert(conn->state == CONN_CLOSING && shard->conns[conn->socket.slot] == conn);
-	shard->conns[conn->socket.slot] = NULL;
-	shard->conns_count--;
-	shard->input_bytes -= conn->in.len;
+	leave_lists(conn);
 	touch_tenants(conn);
-	if (conn->in_held) {
-		list_remove(&shard->held, conn, offsetof(struct conn, next_held));
-	}
-	if (conn->in_paused) {
-		list_remove(&shard->paused, conn, offsetof(struct conn, next_paused));
-	}
 	conn->freed = conn->in_ready;
 	if (!conn->freed) {
 		conn_free(conn);
@@ -318,7 +345,7 @@ static void line_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 	struct shard *shard = conn->shard;
 	(void)now_ns;
 	uint64_t next = line_session_tick(&conn->line.session, shard->now, &shard->reply);
-	take_reply(conn);
+	conn_take_reply(conn);
 	if (conn->line.session.state == LINE_CLOSING) {
 		conn_last_words(conn, END_SILENT);
 	} else {
@@ -352,14 +379,19 @@ void conn_watch_idle(struct conn *conn)
 	}
 }
 
+static void arm_resp_timer(struct conn *conn)
+{
+	conn->timer.expired = resp_timer_expired;
+	conn_watch_idle(conn);
+}
+
 static void start_resp(struct conn *conn)
 {
 	struct shard *shard = conn->shard;
 	const struct config *config = shard->config;
 	client_init(
 		&conn->resp.client, conn->id, shard->now.wall_ms, config->requirepass[0] == '\0');
-	conn->timer.expired = resp_timer_expired;
-	conn_watch_idle(conn);
+	arm_resp_timer(conn);
 }
 
 /* A worker hears its tenant's rows from now on; what it missed before, REPLICATE's answer tells. */
@@ -374,13 +406,66 @@ static bool start_line(struct conn *conn)
 	conn->timer.expired = line_timer_expired;
 	line_session_init(
 		&conn->line.session, LINE_SERVER, &shard->line_options, shard->now, &shard->reply);
-	take_reply(conn);
+	conn_take_reply(conn);
 	tenant_settle(tenant);
 	fanout_subscribe(
 		&tenant->fanout, &conn->out, ENC_LINE, CHANNEL_LINE, (struct slice){NULL, 0});
 	wheel_set(shard->wheel, &conn->timer,
 		line_session_tick(&conn->line.session, shard->now, &shard->reply));
 	return true;
+}
+
+/* ---- moving ---- */
+
+static void move_to(struct conn *conn, unsigned target)
+{
+	set_state(conn, CONN_MOVING);
+	conn->target = target;
+	conn->settled = true;
+	wheel_cancel(conn->shard->wheel, &conn->timer);
+	conn_ready(&conn->out);
+}
+
+static void start(struct conn *conn);
+
+void conn_released(struct conn *conn, int fd)
+{
+	assert(conn->state == CONN_MOVING && conn->released);
+	leave_lists(conn);
+	conn->fd = fd;
+	conn->moved = conn->in_ready;
+	if (!conn->moved) {
+		conn_depart(conn);
+	}
+}
+
+void conn_depart(struct conn *conn)
+{
+	conn->moved = conn->released = false;
+	conn_renamed(conn); /* its address is asked for anew */
+	remote_move(conn->shard, conn->target, conn, conn->fd);
+}
+
+void conn_arrived(struct shard *shard, struct conn *conn, int fd)
+{
+	int error = ring_adopt(shard->ring, fd, &conn->socket);
+	assert(error == OK); /* every shard has slots for maxclients */
+	assert(shard->conns[conn->socket.slot] == NULL);
+	conn->shard = shard;
+	shard->conns[conn->socket.slot] = conn;
+	shard->conns_count++;
+	shard->input_bytes += conn->in.len;
+	if (conn->transport == CONN_LINE) {
+		start(conn);
+	} else {
+		set_state(conn, CONN_OPEN);
+		arm_resp_timer(conn);
+	}
+	if (shard->stopping) {
+		conn_last_words(conn, END_SHUTDOWN);
+		return;
+	}
+	conn_continue(conn);
 }
 
 static void refuse(struct shard *shard, struct ring_socket socket, enum listener listener)
@@ -394,6 +479,23 @@ static void refuse(struct shard *shard, struct ring_socket socket, enum listener
 	ring_close(shard->ring, socket, false);
 }
 
+/* A line worker's tenant is known from the start; a RESP client's, when it says. */
+static void start(struct conn *conn)
+{
+	struct shard *shard = conn->shard;
+	conn->state = CONN_OPEN;
+	if (conn->transport == CONN_RESP) {
+		start_resp(conn);
+		return;
+	}
+	unsigned owner = tenant_owner(shard, shard->line_options.server_name);
+	if (owner != shard->index) {
+		move_to(conn, owner);
+	} else if (!start_line(conn)) {
+		conn_close(conn, END_PROTOCOL);
+	}
+}
+
 void conn_accepted(struct shard *shard, struct ring_socket socket, enum listener listener)
 {
 	assert(shard->conns[socket.slot] == NULL);
@@ -404,7 +506,7 @@ void conn_accepted(struct shard *shard, struct ring_socket socket, enum listener
 	struct conn *conn = mem_zalloc(sizeof(*conn));
 	conn->socket = socket;
 	conn->shard = shard;
-	conn->id = ++shard->next_connection;
+	conn->id = shard->next_connection++ * shard->hub->shards_count + shard->index + 1;
 	conn->transport = listener == LISTENER_LINE ? CONN_LINE : CONN_RESP;
 	conn->opened_ns = conn->heard_ns = shard->now.mono_ns;
 	outbox_init(&conn->out, conn->id);
@@ -412,11 +514,7 @@ void conn_accepted(struct shard *shard, struct ring_socket socket, enum listener
 	shard->conns[socket.slot] = conn;
 	shard->conns_count++;
 	shard->stats.accepted++;
-	if (conn->transport == CONN_RESP) {
-		start_resp(conn);
-	} else if (!start_line(conn)) {
-		conn_close(conn, END_PROTOCOL);
-	}
+	start(conn);
 }
 
 /* ---- in ---- */
@@ -512,6 +610,66 @@ static void switch_encoding(struct conn *conn, enum encoding before)
 	}
 }
 
+/* The first command that tells whose the connection is moves it to that tenant's shard, if it is another. Nothing hangs on it
+ * here yet: what it was answered goes out first. */
+static bool moves_away(struct conn *conn, const struct resp_request *request)
+{
+	if (conn->settled) {
+		return false;
+	}
+	unsigned owner = tenant_owner(conn->shard, request->argv[1]);
+	conn->settled = true;
+	if (owner == conn->shard->index || client_is_subscriber(&conn->resp.client) ||
+		conn->resp.client.multi != NULL) {
+		return false;
+	}
+	move_to(conn, owner);
+	return true;
+}
+
+/* Channels of tenants that belong to other shards are borrowed before it subscribes to them. */
+static bool waits_for_channels(
+	struct conn *conn, const struct resp_request *request, enum channel_kind kind)
+{
+	struct shard *shard = conn->shard;
+	if (conn->not_lent) { /* the verb says so */
+		conn->not_lent = false;
+		return false;
+	}
+	for (unsigned i = 1; i < request->argc; i++) {
+		if (tenant_owner(shard, request->argv[i]) == shard->index) {
+			continue;
+		}
+		struct tenant *mirror = tenant_need(shard, request->argv[i]);
+		if (mirror != NULL && !fanout_knows(&mirror->fanout, kind, request->argv[i])) {
+			remote_borrow(conn, mirror, kind, request->argv[i]);
+		}
+	}
+	return conn->waiting > 0;
+}
+
+/* With several shards: whether the request must stay where it is for now. */
+static bool must_wait(struct conn *conn, const struct resp_request *request)
+{
+	if (conn->shard->hub->shards_count == 1 || request->argc < 2 ||
+		!conn->resp.client.authenticated) {
+		return false;
+	}
+	struct slice verb = request->argv[0];
+	bool plain = slice_equal_nocase(verb, SLICE("SUBSCRIBE"));
+	bool sharded = slice_equal_nocase(verb, SLICE("SSUBSCRIBE"));
+	bool publish = slice_equal_nocase(verb, SLICE("PUBLISH")) ||
+		       slice_equal_nocase(verb, SLICE("SPUBLISH"));
+	if (!plain && !sharded && !publish) {
+		return false;
+	}
+	if (moves_away(conn, request)) {
+		return true;
+	}
+	return !publish &&
+	       waits_for_channels(conn, request, sharded ? CHANNEL_SHARD : CHANNEL_PLAIN);
+}
+
 /* Whoever asks and asks and does not read the answers must not be given a chance to ask for more. */
 static void check_own_memory(struct conn *conn)
 {
@@ -531,7 +689,7 @@ static void run_request(struct conn *conn, const struct resp_request *request)
 		switch_encoding(conn, before);
 	}
 	note_saved_number(conn);
-	take_reply(conn);
+	conn_take_reply(conn);
 	if (client->close_now) {
 		conn_close(conn, END_PROTOCOL);
 	} else if (client->close_after_reply) {
@@ -544,7 +702,7 @@ static void refuse_frame(struct conn *conn, const char *sentence)
 	struct shard *shard = conn->shard;
 	conn->resp.client.out = &shard->reply;
 	redis_refuse(&shard->env, &conn->resp.client, sentence);
-	take_reply(conn);
+	conn_take_reply(conn);
 	journal(JOURNAL_VERBOSE, "protocol error", "conn=\"%s\" why=%s", conn_full_name(conn).data,
 		JQ(slice_of(sentence)));
 	conn_last_words(conn, END_PROTOCOL);
@@ -555,7 +713,7 @@ static size_t handle_resp(struct conn *conn, struct slice data)
 {
 	struct shard *shard = conn->shard;
 	size_t used = 0;
-	while (used < data.len && conn->state == CONN_OPEN) {
+	while (used < data.len && conn->state == CONN_OPEN && conn->waiting == 0) {
 		struct resp_request request;
 		size_t consumed = 0;
 		const char *sentence = NULL;
@@ -570,6 +728,9 @@ static size_t handle_resp(struct conn *conn, struct slice data)
 		}
 		if (error != OK) {
 			refuse_frame(conn, sentence);
+			break;
+		}
+		if (must_wait(conn, &request)) {
 			break;
 		}
 		used += consumed;
@@ -601,7 +762,7 @@ static void run_line(struct conn *conn, struct slice line)
 	if (shard->reply.len > 0) {
 		tenant_settle(conn->line.tenant);
 	}
-	take_reply(conn);
+	conn_take_reply(conn);
 	if (error != OK) {
 		journal(JOURNAL_NOTICE, "line refused", "conn=\"%s\" error=\"%s\" why=%s",
 			conn_full_name(conn).data, err_text(error),
@@ -628,7 +789,7 @@ static size_t handle_lines(struct conn *conn, struct slice data)
 		}
 		if (error != OK) {
 			line_session_bad_frame(&conn->line.session, error, &shard->reply);
-			take_reply(conn);
+			conn_take_reply(conn);
 			conn_last_words(conn, END_PROTOCOL);
 			break;
 		}
@@ -656,32 +817,48 @@ static void keep_rest(struct conn *conn, struct slice rest)
 	}
 }
 
+static void handle_kept(struct conn *conn)
+{
+	size_t used = conn->state == CONN_OPEN ? handle(conn, bytes_slice(&conn->in)) : 0;
+	bytes_consume(&conn->in, used);
+	conn->shard->input_bytes -= used;
+	bytes_shrink(&conn->in, INPUT_KEEP_BYTES);
+}
+
 void conn_received(struct conn *conn, struct slice data)
 {
 	struct shard *shard = conn->shard;
 	shard->stats.received_bytes += data.len;
 	conn->heard_ns = shard->now.mono_ns;
-	if (conn->state != CONN_OPEN) {
+	if (conn->state != CONN_OPEN && conn->state != CONN_MOVING) {
 		return;
 	}
 	if (conn->in.len == 0) {
-		size_t used = handle(conn, data);
-		if (conn->state == CONN_OPEN && used < data.len) {
+		size_t used = conn->state == CONN_OPEN ? handle(conn, data) : 0;
+		if ((conn->state == CONN_OPEN || conn->state == CONN_MOVING) && used < data.len) {
 			keep_rest(conn, (struct slice){data.data + used, data.len - used});
 		}
 	} else {
 		keep_rest(conn, data);
-		size_t used = conn->state == CONN_OPEN ? handle(conn, bytes_slice(&conn->in)) : 0;
-		bytes_consume(&conn->in, used);
-		shard->input_bytes -= used;
-		bytes_shrink(&conn->in, INPUT_KEEP_BYTES);
+		handle_kept(conn);
 	}
 	pause_if_full(conn);
+}
+
+void conn_continue(struct conn *conn)
+{
+	if (conn->state == CONN_OPEN) {
+		handle_kept(conn);
+		pause_if_full(conn);
+	}
 }
 
 void conn_eof(struct conn *conn, int error)
 {
 	/* What it asked for before is answered as far as the peer still listens: a half-closed client (nc) reads on. */
+	if (error == OK && conn->state == CONN_MOVING) {
+		return; /* its new shard will be told the same */
+	}
 	if (error == OK && conn->state == CONN_OPEN) {
 		conn_last_words(conn, END_PEER);
 	} else {
@@ -693,7 +870,7 @@ void conn_tell_shutdown(struct conn *conn)
 {
 	if (conn->transport == CONN_LINE) {
 		bytes_append_string(&conn->shard->reply, "ERROR server is shutting down\n");
-		take_reply(conn);
+		conn_take_reply(conn);
 	}
 }
 

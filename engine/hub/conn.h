@@ -18,7 +18,8 @@
 enum conn_transport { CONN_RESP, CONN_LINE };
 
 enum conn_state {
-	CONN_OPEN,       /* takes commands; at most one send and one receive are in flight */
+	CONN_OPEN, /* takes commands; at most one send and one receive are in flight */
+	CONN_MOVING, /* takes nothing, and is on its way to its tenant's shard; what comes in is kept */
 	CONN_LAST_WORDS, /* takes nothing more; closes when all it is owed now has been sent */
 	CONN_CLOSING,    /* ring_close() was called; RING_CLOSED will come, and frees it */
 	CONN_STATES
@@ -57,6 +58,14 @@ struct conn {
 	enum conn_transport transport;
 	enum conn_state state;
 	enum conn_end end;
+	bool settled;  /* it is where it belongs, or was asked once */
+	bool released; /* MOVING: the ring was asked for its descriptor */
+	bool moved; /* its descriptor came while it stood in the ready list: the shard hands it over */
+	bool not_lent;      /* a channel that it asked another shard for was refused */
+	unsigned target;    /* MOVING: the shard that it goes to */
+	int fd;             /* moved: its descriptor */
+	unsigned waiting;   /* for so many channels of other shards; takes no command meanwhile */
+	uint64_t spoken_to; /* the shards that it published to, a bit each */
 	bool in_ready, in_held; /* stands in the shard's list of that name */
 	bool in_paused;         /* not read from: the logs are full */
 	bool freed; /* RING_CLOSED came while it stood in the ready list: the shard frees it */
@@ -83,6 +92,20 @@ void conn_eof(struct conn *conn, int error);
 void conn_sent(struct conn *conn, int error, size_t len);
 void conn_closed(struct conn *conn); /* frees it, or leaves that to the shard: `freed` */
 void conn_free(struct conn *conn);
+
+/* Moving to another shard: the ring has let go of its descriptor; it arrives at its new shard. */
+void conn_released(struct conn *conn, int fd);
+void conn_depart(struct conn *conn);
+void conn_arrived(struct shard *shard, struct conn *conn, int fd);
+
+/* What it waited for is there: it goes on with the commands that have come meanwhile. */
+void conn_continue(struct conn *conn);
+
+/* Put what was written to shard->reply in the connection's order now, before something else gets a place. */
+void conn_take_reply(struct conn *conn);
+
+/* The open connection of that number, NULL if there is none. */
+struct conn *conn_find(struct shard *shard, uint64_t id);
 
 /* It may have something to send: it will be flushed before the turn ends. */
 void conn_ready(struct outbox *outbox);

@@ -17,6 +17,7 @@
 #include "engine/base/table.h"
 #include "engine/hub/conn.h"
 #include "engine/hub/http.h"
+#include "engine/hub/mesh.h"
 #include "engine/hub/report.h"
 #include "engine/hub/tenant.h"
 
@@ -52,6 +53,7 @@ int hub_init(struct hub *hub, struct config *config, const char *config_file,
 	seed_tables(host);
 	hub->shards_count = (unsigned)config->io_threads;
 	hub->shards = mem_zalloc(hub->shards_count * sizeof(*hub->shards));
+	hub->mesh = hub->shards_count > 1 ? mesh_create(hub->shards_count) : NULL;
 	struct store_options options = {.kind = config_word(config, "store"),
 		.dir = config->dir,
 		.fsync = (enum store_fsync)config->appendfsync,
@@ -62,6 +64,8 @@ int hub_init(struct hub *hub, struct config *config, const char *config_file,
 		.context = hub};
 	int error = store_open(&options, &hub->store, why, why_size);
 	if (error != OK) {
+		mesh_destroy(hub->mesh);
+		hub->mesh = NULL;
 		free(hub->shards);
 		hub->shards = NULL;
 	}
@@ -75,6 +79,7 @@ void hub_finish(struct hub *hub)
 		shard_finish(&hub->shards[i]);
 	}
 	store_close(hub->store);
+	mesh_destroy(hub->mesh);
 	free(hub->shards);
 	*hub = (struct hub){0};
 }
@@ -83,6 +88,9 @@ void hub_finish(struct hub *hub)
 
 static struct replication *knowledge_of(struct shard *shard, struct slice name)
 {
+	if (tenant_owner(shard, name) != shard->index) {
+		return NULL;
+	}
 	struct tenant *tenant = tenant_need(shard, name);
 	return tenant == NULL ? NULL : tenant_replication(tenant);
 }
@@ -250,15 +258,16 @@ int hub_start_shard(struct hub *hub, unsigned index, char *why, size_t why_size)
 		return error;
 	}
 	atomic_store(&shard->running, true);
-	if (index > 0) {
-		return OK;
+	if (index == 0) {
+		hub->started_ms = shard->now.wall_ms;
+		hub->started_ns = shard->now.mono_ns;
 	}
-	hub->started_ms = shard->now.wall_ms;
-	hub->started_ns = shard->now.mono_ns;
-	error = read_back(hub, shard, why, why_size);
-	if (error == OK) {
-		error = listen_all(hub, shard, why, why_size);
-	}
+	return read_back(hub, shard, why, why_size);
+}
+
+int hub_listen(struct hub *hub, char *why, size_t why_size)
+{
+	int error = listen_all(hub, &hub->shards[0], why, why_size);
 	if (error == OK) {
 		error = start_http(hub, why, why_size);
 	}
@@ -266,11 +275,31 @@ int hub_start_shard(struct hub *hub, unsigned index, char *why, size_t why_size)
 	return error;
 }
 
+/* A shard that has nothing left goes on turning until no other needs it any more. */
+static bool all_are_quiet(struct hub *hub, unsigned index, bool *quiet)
+{
+	if (hub->shards_count == 1) {
+		return true;
+	}
+	if (!*quiet) {
+		*quiet = true;
+		if (atomic_fetch_add(&hub->quiet, 1) + 1 == hub->shards_count) {
+			for (unsigned other = 0; other < hub->shards_count; other++) {
+				if (other != index) {
+					wake_shard(hub, other);
+				}
+			}
+		}
+	}
+	return atomic_load(&hub->quiet) == hub->shards_count;
+}
+
 void hub_run_shard(struct hub *hub, unsigned index)
 {
 	struct shard *shard = &hub->shards[index];
 	unsigned stops = 0;
-	while (shard_turn(shard)) {
+	bool quiet = false;
+	while (shard_turn(shard) || !all_are_quiet(hub, index, &quiet)) {
 		unsigned asked = atomic_load(&hub->stops);
 		if (asked != stops) {
 			stops = asked;
@@ -280,6 +309,9 @@ void hub_run_shard(struct hub *hub, unsigned index)
 		if (index == 0 && hub->http != NULL) {
 			http_poll(hub->http);
 		}
+	}
+	if (hub->mesh != NULL) {
+		mesh_leave(shard);
 	}
 }
 

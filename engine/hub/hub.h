@@ -30,6 +30,7 @@ struct host {
 };
 
 struct http;
+struct mesh;
 
 struct hub {
 	struct config *config;
@@ -37,6 +38,7 @@ struct hub {
 	const struct host *host;
 	struct store *store;
 	struct http *http;
+	struct mesh *mesh; /* NULL with one shard */
 	struct shard *shards;
 	unsigned shards_count;
 	char run_id[41];
@@ -44,6 +46,7 @@ struct hub {
 		  [RING_ADDRESS_MAX]; /* the first address of each kind that is listened on */
 	int64_t started_ms;
 	uint64_t started_ns;
+	atomic_uint quiet; /* shards that have nothing left to do after hub_stop() */
 	atomic_uint stops; /* how often hub_stop() was called */
 	atomic_bool ready; /* listening, and everything was read back */
 };
@@ -54,9 +57,12 @@ int hub_init(struct hub *hub, struct config *config, const char *config_file,
 	const struct host *host, char *why, size_t why_size);
 void hub_finish(struct hub *hub);
 
-/* Make shard `index` on the calling thread, which then runs it; shard 0 also reads the store back and listens.
- * errors: with a sentence in `why`. */
+/* Make shard `index` on the calling thread, which then runs it, and read back what the store holds of its tenants. One after
+ * the other. errors: with a sentence in `why`. */
 int hub_start_shard(struct hub *hub, unsigned index, char *why, size_t why_size);
+
+/* Listen, on the thread of shard 0, once all shards are made. errors: with a sentence in `why`. */
+int hub_listen(struct hub *hub, char *why, size_t why_size);
 
 /* Turns until hub_stop(); then what section 6.7 of the promises says. */
 void hub_run_shard(struct hub *hub, unsigned index);

@@ -12,6 +12,8 @@
 #include "engine/base/journal.h"
 #include "engine/hub/conn.h"
 #include "engine/hub/hub.h"
+#include "engine/hub/mesh.h"
+#include "engine/hub/remote.h"
 #include "engine/hub/report.h"
 #include "engine/hub/tenant.h"
 #include "engine/redis/commands.h"
@@ -19,24 +21,21 @@
 static const enum channel_kind kinds[SUB_KINDS] = {
 	[SUB_CHANNEL] = CHANNEL_PLAIN, [SUB_SHARD] = CHANNEL_SHARD};
 
-/* With `always` nothing is taken that could not be made durable. */
-static int store_refuses(const struct shard *shard)
-{
-	return shard->config->appendfsync == STORE_FSYNC_ALWAYS ? store_health(shard->store) : OK;
-}
-
 static int op_publish(void *hub, struct client *client, bool sharded, struct slice channel,
 	struct slice payload, int64_t *receivers, const char **why)
 {
 	struct shard *shard = hub;
-	int error = store_refuses(shard);
-	if (error != OK) {
-		*why = err_text(error);
-		return error;
+	struct conn *conn = conn_of_client(client);
+	unsigned owner = tenant_owner(shard, channel);
+	if (owner != shard->index) {
+		conn_take_reply(conn);
+		remote_publish(conn, owner, sharded, channel, payload);
+		return -E_AGAIN;
 	}
-	struct origin origin = conn_origin(conn_of_client(client));
-	*receivers = tenant_publish(shard, &origin, sharded, channel, payload);
-	return OK;
+	struct origin origin = conn_origin(conn);
+	int error = tenant_publish(shard, &origin, sharded, channel, payload, receivers);
+	*why = error == OK ? NULL : err_text(error);
+	return error;
 }
 
 static int op_subscribe(
@@ -51,6 +50,9 @@ static int op_subscribe(
 	} else {
 		struct tenant *tenant = tenant_need(shard, name);
 		if (tenant == NULL) {
+			return -E_FULL;
+		}
+		if (tenant->fanout.mirror && !fanout_knows(&tenant->fanout, kinds[kind], name)) {
 			return -E_FULL;
 		}
 		tenant_settle(tenant);
@@ -99,27 +101,48 @@ static void op_subscriptions(void *hub, struct client *client, enum subscription
 	}
 }
 
+/* ---- questions to all shards: the others stand still meanwhile ---- */
+
 static void op_channels(
 	void *hub, bool sharded, void (*each)(void *context, struct slice channel), void *context)
 {
-	struct shard *shard = hub;
-	for (struct tenant *tenant = shard->tenants; tenant != NULL; tenant = tenant->hh.next) {
-		fanout_channels(
-			&tenant->fanout, sharded ? CHANNEL_SHARD : CHANNEL_PLAIN, each, context);
+	struct shard *asking = hub;
+	hub_halt_others(asking);
+	for (unsigned i = 0; i < asking->hub->shards_count; i++) {
+		for (struct tenant *tenant = asking->hub->shards[i].tenants; tenant != NULL;
+			tenant = tenant->hh.next) {
+			if (!tenant->fanout.mirror) {
+				fanout_channels(&tenant->fanout,
+					sharded ? CHANNEL_SHARD : CHANNEL_PLAIN, each, context);
+			}
+		}
 	}
+	hub_others_go_on(asking);
 }
 
 static int64_t op_channel_subscribers(void *hub, bool sharded, struct slice channel)
 {
-	struct tenant *tenant = tenant_find(hub, channel);
-	return tenant == NULL ? 0
-			      : fanout_subscribers(&tenant->fanout,
-					sharded ? CHANNEL_SHARD : CHANNEL_PLAIN, channel);
+	struct shard *asking = hub;
+	hub_halt_others(asking);
+	struct shard *owner = &asking->hub->shards[tenant_owner(asking, channel)];
+	struct tenant *tenant = tenant_find(owner, channel);
+	int64_t count = tenant == NULL ? 0
+				       : fanout_subscribers(&tenant->fanout,
+						 sharded ? CHANNEL_SHARD : CHANNEL_PLAIN, channel);
+	hub_others_go_on(asking);
+	return count;
 }
 
 static int64_t op_patterns(void *hub)
 {
-	return ((struct shard *)hub)->patterns.count;
+	struct shard *asking = hub;
+	int64_t count = 0;
+	hub_halt_others(asking);
+	for (unsigned i = 0; i < asking->hub->shards_count; i++) {
+		count += asking->hub->shards[i].patterns.count;
+	}
+	hub_others_go_on(asking);
+	return count;
 }
 
 /* ---- connections ---- */
@@ -157,17 +180,34 @@ static int by_id(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static size_t collect_open(struct hub *hub, struct conn ***out)
+{
+	size_t room = 1;
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		room += hub->shards[i].conns_count;
+	}
+	struct conn **all = mem_alloc(room * sizeof(struct conn *));
+	size_t count = 0;
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		struct shard *shard = &hub->shards[i];
+		for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
+			struct conn *conn = shard->conns[slot];
+			if (conn != NULL && conn->state == CONN_OPEN) {
+				all[count++] = conn;
+			}
+		}
+	}
+	*out = all;
+	return count;
+}
+
 static void op_clients(
 	void *hub, void (*each)(void *context, const struct client_facts *facts), void *context)
 {
-	struct shard *shard = hub;
-	struct conn **all = mem_alloc((shard->conns_count + 1) * sizeof(struct conn *));
-	size_t count = 0;
-	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
-		if (shard->conns[slot] != NULL && shard->conns[slot]->state == CONN_OPEN) {
-			all[count++] = shard->conns[slot];
-		}
-	}
+	struct shard *asking = hub;
+	struct conn **all;
+	hub_halt_others(asking);
+	size_t count = collect_open(asking->hub, &all);
 	qsort(all, count, sizeof(struct conn *), by_id);
 	for (size_t i = 0; i < count; i++) {
 		if (all[i]->state == CONN_OPEN) {
@@ -175,34 +215,42 @@ static void op_clients(
 		}
 	}
 	free(all);
+	hub_others_go_on(asking);
 }
 
-static struct conn *find_open(struct shard *shard, uint64_t id)
+static struct conn *find_anywhere(struct hub *hub, uint64_t id)
 {
-	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
-		struct conn *conn = shard->conns[slot];
-		if (conn != NULL && conn->id == id && conn->state == CONN_OPEN) {
-			return conn;
-		}
+	struct conn *conn = NULL;
+	for (unsigned i = 0; conn == NULL && i < hub->shards_count; i++) {
+		conn = conn_find(&hub->shards[i], id);
 	}
-	return NULL;
+	return conn;
 }
 
 static bool op_client(void *hub, uint64_t id,
 	void (*each)(void *context, const struct client_facts *facts), void *context)
 {
-	struct conn *conn = find_open(hub, id);
+	struct shard *asking = hub;
+	hub_halt_others(asking);
+	struct conn *conn = find_anywhere(asking->hub, id);
 	if (conn != NULL) {
 		tell_facts(conn, each, context);
 	}
+	hub_others_go_on(asking);
 	return conn != NULL;
 }
 
 static bool op_kill(void *hub, uint64_t id)
 {
-	struct conn *conn = find_open(hub, id);
-	if (conn != NULL) {
+	struct shard *asking = hub;
+	hub_halt_others(asking);
+	struct conn *conn = find_anywhere(asking->hub, id);
+	unsigned where = conn == NULL ? 0 : conn->shard->index;
+	hub_others_go_on(asking);
+	if (conn != NULL && where == asking->index) {
 		conn_close(conn, END_KILLED);
+	} else if (conn != NULL) {
+		remote_kill(asking, where, id);
 	}
 	return conn != NULL;
 }
@@ -226,14 +274,18 @@ static int op_config_set(
 {
 	struct shard *shard = hub;
 	char sentence[CONFIG_WHY_MAX] = "";
+	hub_halt_others(shard);
 	int error = config_set(shard->config, name, value, sentence);
+	for (unsigned i = 0; error == OK && i < shard->hub->shards_count; i++) {
+		shard_configure(&shard->hub->shards[i]);
+	}
+	hub_others_go_on(shard);
 	if (error != OK) {
 		size_t len = strnlen(sentence, why_size - 1);
 		memcpy(why, sentence, len);
 		why[len] = '\0';
 		return error;
 	}
-	shard_configure(shard);
 	return OK;
 }
 
@@ -271,18 +323,27 @@ static bool op_password_set(void *hub)
 
 static void op_facts(void *hub, struct redis_facts *out)
 {
+	hub_halt_others(hub);
 	report_facts(hub, out);
+	hub_others_go_on(hub);
 }
 
 static bool op_info(void *hub, struct slice section, struct bytes *out)
 {
-	return report_info(hub, section, out);
+	hub_halt_others(hub);
+	bool known = report_info(hub, section, out);
+	hub_others_go_on(hub);
+	return known;
 }
 
 static void op_reset_stats(void *hub)
 {
-	struct shard *shard = hub;
-	shard->stats = (struct shard_stats){0};
+	struct shard *asking = hub;
+	hub_halt_others(asking);
+	for (unsigned i = 0; i < asking->hub->shards_count; i++) {
+		asking->hub->shards[i].stats = (struct shard_stats){0};
+	}
+	hub_others_go_on(asking);
 }
 
 static const struct redis_ops redis_ops = {

@@ -12,18 +12,36 @@
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
 #include "engine/hub/conn.h"
+#include "engine/hub/mesh.h"
 #include "engine/hub/metrics.h"
 #include "engine/hub/tenant.h"
 #include "engine/redis/commands.h"
 
+/* What the shards have counted, together; every field of the struct is a number of its own. */
+static struct shard_stats sum_stats(const struct hub *hub)
+{
+	struct shard_stats sum = {0};
+	uint64_t *to = (uint64_t *)&sum;
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		const uint64_t *from = (const uint64_t *)&hub->shards[i].stats;
+		for (size_t field = 0; field < sizeof(sum) / sizeof(uint64_t); field++) {
+			to[field] += from[field];
+		}
+	}
+	return sum;
+}
+
 static unsigned count_connections(
-	const struct shard *shard, enum conn_transport transport, bool subscribers_only)
+	const struct hub *hub, enum conn_transport transport, bool subscribers_only)
 {
 	unsigned count = 0;
-	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
-		const struct conn *conn = shard->conns[slot];
-		count += conn != NULL && conn->transport == transport &&
-			 (!subscribers_only || conn->out.cursors != NULL);
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		const struct shard *shard = &hub->shards[i];
+		for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
+			const struct conn *conn = shard->conns[slot];
+			count += conn != NULL && conn->transport == transport &&
+				 (!subscribers_only || conn->out.cursors != NULL);
+		}
 	}
 	return count;
 }
@@ -43,6 +61,23 @@ static void biggest_buffers(const struct shard *shard, struct redis_facts *out)
 	}
 }
 
+/* The numbers that are sums over shards and their tenants. A mirror's channels are its owner's. */
+static void sum_shards(const struct hub *hub, struct redis_facts *out)
+{
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		const struct shard *shard = &hub->shards[i];
+		biggest_buffers(shard, out);
+		out->memory_logs += shard->pool.bytes;
+		out->pubsub_patterns += shard->patterns.count;
+		out->store_lag_batches += shard->submitted - shard->durable;
+		for (const struct tenant *tenant = shard->tenants; tenant != NULL;
+			tenant = tenant->hh.next) {
+			out->pubsub_channels +=
+				tenant->fanout.mirror ? 0 : tenant->fanout.channels_count;
+		}
+	}
+}
+
 /* The TCP port that Redis clients find, whoever chose it; 0: none. */
 static unsigned bound_port(const struct hub *hub)
 {
@@ -53,19 +88,10 @@ static unsigned bound_port(const struct hub *hub)
 		       : (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
-static uint64_t count_channels(const struct shard *shard)
-{
-	uint64_t count = 0;
-	for (const struct tenant *tenant = shard->tenants; tenant != NULL;
-		tenant = tenant->hh.next) {
-		count += tenant->fanout.channels_count;
-	}
-	return count;
-}
-
 void report_facts(const struct shard *shard, struct redis_facts *out)
 {
 	const struct hub *hub = shard->hub;
+	struct shard_stats stats = sum_stats(hub);
 	static _Thread_local struct host_facts host;
 	hub->host->read(&host);
 	*out = (struct redis_facts){.pid = host.pid,
@@ -76,32 +102,53 @@ void report_facts(const struct shard *shard, struct redis_facts *out)
 		.os = host.os,
 		.executable = host.executable,
 		.config_file = hub->config_file == NULL ? "" : hub->config_file,
-		.connected_clients = count_connections(shard, CONN_RESP, false),
+		.connected_clients = count_connections(hub, CONN_RESP, false),
 		.clients_max = (uint64_t)shard->config->maxclients,
-		.pubsub_clients = count_connections(shard, CONN_RESP, true),
-		.line_clients = count_connections(shard, CONN_LINE, false),
+		.pubsub_clients = count_connections(hub, CONN_RESP, true),
+		.line_clients = count_connections(hub, CONN_LINE, false),
 		.memory_used = host.allocated_bytes,
 		.memory_rss = host.rss_bytes,
 		.memory_peak = host.peak_bytes,
-		.memory_logs = shard->pool.bytes,
 		.memory_system = host.machine_bytes,
 		.memory_max = (uint64_t)shard->config->maxmemory_bytes,
 		.memory_policy = config_word(shard->config, "maxmemory-policy"),
 		.allocator = host.allocator,
-		.connections_received = shard->stats.accepted,
-		.connections_rejected = shard->stats.refused_full,
-		.connections_evicted_output = shard->stats.dropped_output,
-		.input_bytes = shard->stats.received_bytes,
-		.output_bytes = shard->stats.sent_bytes,
-		.pubsub_channels = count_channels(shard),
-		.pubsub_patterns = shard->patterns.count,
-		.published = shard->stats.published,
-		.delivered = shard->stats.delivered,
+		.connections_received = stats.accepted,
+		.connections_rejected = stats.refused_full,
+		.connections_evicted_output = stats.dropped_output,
+		.input_bytes = stats.received_bytes,
+		.output_bytes = stats.sent_bytes,
+		.published = stats.published,
+		.delivered = stats.delivered,
 		.store_ok = store_health(shard->store) == OK,
-		.store_lag_batches = shard->submitted - shard->durable,
 		.cpu_sys = host.cpu_sys_s,
 		.cpu_user = host.cpu_user_s};
-	biggest_buffers(shard, out);
+	sum_shards(hub, out);
+}
+
+/* Every tenant of every shard of which something is known. */
+static const struct tenant *known_from(
+	const struct hub *hub, unsigned shard, const struct tenant *tenant)
+{
+	for (;;) {
+		while (tenant != NULL && tenant->replication == NULL) {
+			tenant = tenant->hh.next;
+		}
+		if (tenant != NULL || ++shard >= hub->shards_count) {
+			return tenant;
+		}
+		tenant = hub->shards[shard].tenants;
+	}
+}
+
+static const struct tenant *first_known(const struct hub *hub)
+{
+	return known_from(hub, 0, hub->shards[0].tenants);
+}
+
+static const struct tenant *next_known(const struct tenant *tenant)
+{
+	return known_from(tenant->shard->hub, tenant->shard->index, tenant->hh.next);
 }
 
 bool report_info(const struct shard *shard, struct slice section, struct bytes *out)
@@ -112,11 +159,8 @@ bool report_info(const struct shard *shard, struct slice section, struct bytes *
 	if (section.len == 0) {
 		bytes_append_string(out, "# Tenants\r\n");
 	}
-	for (const struct tenant *tenant = shard->tenants; tenant != NULL;
-		tenant = tenant->hh.next) {
-		if (tenant->replication == NULL) {
-			continue;
-		}
+	for (const struct tenant *tenant = first_known(shard->hub); tenant != NULL;
+		tenant = next_known(tenant)) {
 		const struct replication_stats *stats = replication_stats(tenant->replication);
 		bytes_printf(out,
 			"tenant_%.*s:positions=%u,instances=%u,users_syncing=%u,batches=%llu,log_"
@@ -147,18 +191,29 @@ static void counter(struct page *page, const char *name, const char *help, uint6
 	metrics_u64(&page->metrics, METRICS_NO_LABELS, value);
 }
 
-static void connections_metrics(struct page *page, const struct shard *shard)
+static uint64_t sum_input_bytes(const struct hub *hub)
 {
-	const struct shard_stats *stats = &shard->stats;
+	uint64_t bytes = 0;
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		bytes += hub->shards[i].input_bytes;
+	}
+	return bytes;
+}
+
+static void connections_metrics(struct page *page, const struct hub *hub)
+{
+	struct shard_stats total = sum_stats(hub);
+	const struct shard_stats *stats = &total;
+	struct redis_facts sums = {0};
+	sum_shards(hub, &sums);
 	metrics_family(&page->metrics, "millrace_connections", METRICS_GAUGE,
 		"Open connections by protocol.");
 	metrics_u64(&page->metrics, METRICS_LABELS({"protocol", SLICE("resp")}),
-		count_connections(shard, CONN_RESP, false));
+		count_connections(hub, CONN_RESP, false));
 	metrics_u64(&page->metrics, METRICS_LABELS({"protocol", SLICE("line")}),
-		count_connections(shard, CONN_LINE, false));
+		count_connections(hub, CONN_LINE, false));
 	gauge(page, "millrace_subscribers", "Connections with at least one subscription.",
-		count_connections(shard, CONN_RESP, true) +
-			count_connections(shard, CONN_LINE, true));
+		count_connections(hub, CONN_RESP, true) + count_connections(hub, CONN_LINE, true));
 	counter(page, "millrace_connections_accepted_total", "Connections accepted.",
 		stats->accepted);
 	counter(page, "millrace_connections_refused_total", "Connections refused: maxclients.",
@@ -181,31 +236,43 @@ static void connections_metrics(struct page *page, const struct shard *shard)
 		stats->delivered);
 	counter(page, "millrace_publishers_paused_total",
 		"Times a publisher was not read from: log-bytes-max.", stats->publishers_paused);
-	gauge(page, "millrace_log_bytes", "Memory of all logs.", shard->pool.bytes);
+	gauge(page, "millrace_log_bytes", "Memory of all logs.", sums.memory_logs);
 	gauge(page, "millrace_input_bytes", "Memory of requests that are not complete.",
-		shard->input_bytes);
+		sum_input_bytes(hub));
 }
 
-static void ring_metrics(struct page *page, const struct shard *shard)
+static void ring_metrics(struct page *page, const struct hub *hub)
 {
-	const struct ring_stats *stats = ring_stats(shard->ring);
+	struct ring_stats sum = {0};
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		const struct ring_stats *stats = ring_stats(hub->shards[i].ring);
+		sum.enters += stats->enters;
+		sum.sends += stats->sends;
+		sum.received_events += stats->received_events;
+		sum.asleep_ns += stats->asleep_ns;
+	}
+	struct shard_stats stats = sum_stats(hub);
 	metrics_family(&page->metrics, "millrace_ring_info", METRICS_GAUGE,
 		"The kernel interface in use.");
-	metrics_u64(
-		&page->metrics, METRICS_LABELS({"engine", slice_of(ring_engine(shard->ring))}), 1);
-	counter(page, "millrace_turns_total", "Turns of the loop.", shard->stats.turns);
+	metrics_u64(&page->metrics,
+		METRICS_LABELS({"engine", slice_of(ring_engine(hub->shards[0].ring))}), 1);
+	gauge(page, "millrace_shards", "Shards: io-threads.", hub->shards_count);
+	counter(page, "millrace_turns_total", "Turns of the loops.", stats.turns);
+	counter(page, "millrace_bells_total", "Doorbells rung for other shards.", stats.bells);
 	counter(page, "millrace_ring_enters_total", "System calls that submitted or waited.",
-		stats->enters);
-	counter(page, "millrace_ring_sends_total", "Sends.", stats->sends);
-	counter(page, "millrace_ring_receives_total", "Receives.", stats->received_events);
+		sum.enters);
+	counter(page, "millrace_ring_sends_total", "Sends.", sum.sends);
+	counter(page, "millrace_ring_receives_total", "Receives.", sum.received_events);
 	metrics_family(&page->metrics, "millrace_ring_asleep_seconds_total", METRICS_COUNTER,
 		"Time spent waiting in the kernel.");
-	metrics_seconds(&page->metrics, METRICS_NO_LABELS, stats->asleep_ns);
+	metrics_seconds(&page->metrics, METRICS_NO_LABELS, sum.asleep_ns);
 }
 
 static void store_metrics(struct page *page, const struct shard *shard)
 {
 	struct store_stats stats;
+	struct redis_facts sums = {0};
+	sum_shards(shard->hub, &sums);
 	store_read_stats(shard->store, &stats);
 	gauge(page, "millrace_store_up", "1 if the last write went well.",
 		store_health(shard->store) == OK);
@@ -217,7 +284,7 @@ static void store_metrics(struct page *page, const struct shard *shard)
 	counter(page, "millrace_store_failed_writes_total", "Writes that failed.",
 		stats.failed_writes);
 	gauge(page, "millrace_store_lag_batches", "Batches that are not durable yet.",
-		shard->submitted - shard->durable);
+		sums.store_lag_batches);
 	metrics_family(&page->metrics, "millrace_store_lag_seconds", METRICS_GAUGE,
 		"Age of the oldest batch that is not durable.");
 	metrics_double(&page->metrics, METRICS_NO_LABELS, (double)stats.oldest_queued_ms / 1e3);
@@ -233,43 +300,52 @@ static void store_metrics(struct page *page, const struct shard *shard)
 	metrics_seconds(&page->metrics, METRICS_NO_LABELS, stats.sync_ns);
 }
 
-static void cache_metrics(struct page *page, const struct shard *shard)
+static void cache_metrics(struct page *page, const struct hub *hub)
 {
-	const struct cache_stats *stats = cache_stats(shard->cache);
-	gauge(page, "millrace_cache_keys", "Keys in the cache.", stats->entries);
-	gauge(page, "millrace_cache_bytes", "Memory of the cache.", stats->memory_bytes);
-	counter(page, "millrace_cache_hits_total", "Reads that found their key.", stats->hits);
-	counter(page, "millrace_cache_misses_total", "Reads that did not.", stats->misses);
-	counter(page, "millrace_cache_expired_total", "Keys whose time came.", stats->expired);
+	struct cache_stats sum = {0};
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		const struct cache_stats *stats = cache_stats(hub->shards[i].cache);
+		sum.entries += stats->entries;
+		sum.memory_bytes += stats->memory_bytes;
+		sum.hits += stats->hits;
+		sum.misses += stats->misses;
+		sum.expired += stats->expired;
+		sum.evicted += stats->evicted;
+	}
+	gauge(page, "millrace_cache_keys", "Keys in the cache.", sum.entries);
+	gauge(page, "millrace_cache_bytes", "Memory of the cache.", sum.memory_bytes);
+	counter(page, "millrace_cache_hits_total", "Reads that found their key.", sum.hits);
+	counter(page, "millrace_cache_misses_total", "Reads that did not.", sum.misses);
+	counter(page, "millrace_cache_expired_total", "Keys whose time came.", sum.expired);
 	counter(page, "millrace_cache_evicted_total", "Keys that made room for others.",
-		stats->evicted);
+		sum.evicted);
 }
 
-static void verbs_metrics(struct page *page, const struct shard *shard)
+static void verbs_metrics(struct page *page, const struct hub *hub)
 {
 	metrics_family(&page->metrics, "millrace_redis_calls_total", METRICS_COUNTER,
 		"Redis commands by name.");
 	for (unsigned verb = 0; verb < redis_verb_count(); verb++) {
-		const struct redis_counts *counts = redis_verb_counts(shard->env.verbs, verb);
-		if (counts->calls > 0) {
+		uint64_t calls = 0;
+		for (unsigned i = 0; i < hub->shards_count; i++) {
+			calls += redis_verb_counts(hub->shards[i].env.verbs, verb)->calls;
+		}
+		if (calls > 0) {
 			metrics_u64(&page->metrics,
 				METRICS_LABELS({"command", slice_of(redis_verb_name(verb))}),
-				counts->calls);
+				calls);
 		}
 	}
 }
 
 /* ---- by tenant ---- */
 
-static void each_tenant(struct page *page, const struct shard *shard,
+static void each_tenant(struct page *page, const struct hub *hub,
 	void (*each)(struct page *page, const struct replication *replication))
 {
-	for (const struct tenant *tenant = shard->tenants; tenant != NULL;
-		tenant = tenant->hh.next) {
-		if (tenant->replication != NULL) {
-			page->tenant = tenant;
-			each(page, tenant->replication);
-		}
+	for (page->tenant = first_known(hub); page->tenant != NULL;
+		page->tenant = next_known(page->tenant)) {
+		each(page, page->tenant->replication);
 	}
 }
 
@@ -382,37 +458,34 @@ static const struct stat_column columns[] = {
 		METRICS_COUNTER, read_gaps_closed},
 };
 
-static void columns_metrics(struct page *page, const struct shard *shard)
+static void columns_metrics(struct page *page, const struct hub *hub)
 {
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
 		const struct stat_column *column = &columns[i];
 		metrics_family(&page->metrics, column->name, column->type, column->help);
-		for (const struct tenant *tenant = shard->tenants; tenant != NULL;
-			tenant = tenant->hh.next) {
-			if (tenant->replication != NULL) {
-				metrics_u64(&page->metrics,
-					METRICS_LABELS({"tenant", tenant_name(tenant)}),
-					column->read(replication_stats(tenant->replication)));
-			}
+		for (const struct tenant *tenant = first_known(hub); tenant != NULL;
+			tenant = next_known(tenant)) {
+			metrics_u64(&page->metrics, METRICS_LABELS({"tenant", tenant_name(tenant)}),
+				column->read(replication_stats(tenant->replication)));
 		}
 	}
 }
 
-static void tenants_metrics(struct page *page, const struct shard *shard)
+static void tenants_metrics(struct page *page, const struct hub *hub)
 {
 	metrics_family(&page->metrics, "millrace_commands_total", METRICS_COUNTER,
 		"Replication commands handled, by name.");
-	each_tenant(page, shard, commands_sample);
+	each_tenant(page, hub, commands_sample);
 	metrics_family(&page->metrics, "millrace_position", METRICS_GAUGE,
 		"Where a writer stands on a stream.");
-	each_tenant(page, shard, token_samples);
+	each_tenant(page, hub, token_samples);
 	metrics_family(&page->metrics, "millrace_position_confirmed", METRICS_GAUGE,
 		"0 while a position is only remembered from before a restart.");
-	each_tenant(page, shard, confirmed_samples);
+	each_tenant(page, hub, confirmed_samples);
 	metrics_family(&page->metrics, "millrace_rows_total", METRICS_COUNTER,
 		"RDATA rows by stream and writer.");
-	each_tenant(page, shard, rows_samples);
-	columns_metrics(page, shard);
+	each_tenant(page, hub, rows_samples);
+	columns_metrics(page, hub);
 }
 
 /* ---- background processes ---- */
@@ -458,7 +531,7 @@ static void process_sample(void *context, const struct process *process)
 	family->sample(family->page, process_name(process), &account);
 }
 
-static void process_metrics(struct page *page, const struct shard *shard)
+static void process_metrics(struct page *page, const struct hub *hub)
 {
 	static const struct {
 		const char *name, *help;
@@ -477,12 +550,17 @@ static void process_metrics(struct page *page, const struct shard *shard)
 		{"millrace_background_process_store_wait_seconds_total",
 			"Time the runs waited for the store.", METRICS_COUNTER, sample_wait},
 	};
+	struct processes *sum = processes_create(SHARD_PROCESSES_MAX);
+	for (unsigned i = 0; i < hub->shards_count; i++) {
+		processes_add(sum, hub->shards[i].processes);
+	}
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
 		struct process_family family = {.page = page, .sample = families[i].sample};
 		metrics_family(
 			&page->metrics, families[i].name, families[i].type, families[i].help);
-		processes_each(shard->processes, process_sample, &family);
+		processes_each(sum, process_sample, &family);
 	}
+	processes_destroy(sum);
 }
 
 static void host_metrics(struct page *page, const struct shard *shard)
@@ -511,15 +589,18 @@ static void host_metrics(struct page *page, const struct shard *shard)
 void report_metrics(struct shard *shard, struct bytes *out)
 {
 	struct page page = {.tenant = NULL};
+	const struct hub *hub = shard->hub;
+	hub_halt_others(shard);
 	metrics_begin(&page.metrics, out);
 	host_metrics(&page, shard);
-	connections_metrics(&page, shard);
-	verbs_metrics(&page, shard);
-	tenants_metrics(&page, shard);
-	process_metrics(&page, shard);
-	ring_metrics(&page, shard);
+	connections_metrics(&page, hub);
+	verbs_metrics(&page, hub);
+	tenants_metrics(&page, hub);
+	process_metrics(&page, hub);
+	ring_metrics(&page, hub);
 	store_metrics(&page, shard);
-	cache_metrics(&page, shard);
+	cache_metrics(&page, hub);
+	hub_others_go_on(shard);
 }
 
 /* ---- health ---- */

@@ -19,14 +19,15 @@
 #include "engine/base/journal.h"
 #include "engine/hub/conn.h"
 #include "engine/hub/hub.h"
+#include "engine/hub/mesh.h"
 #include "engine/hub/redis_ops.h"
+#include "engine/hub/remote.h"
 #include "engine/hub/tenant.h"
 #include "engine/redis/commands.h"
 
 enum {
 	EVENTS_A_TURN = 512,
 	EXPIRE_A_TURN = 200,
-	PROCESS_NAMES_MAX = 256,
 	POOL_SPARES_MAX = 8,
 	REPLY_KEEP_BYTES = 64 * 1024
 };
@@ -93,8 +94,8 @@ static void handle_event(struct shard *shard, const struct ring_event *event)
 		return;
 	case RING_WOKEN:
 	case RING_CONNECTED:
-	case RING_RELEASED:
 		return;
+	case RING_RELEASED:
 	case RING_RECEIVED:
 	case RING_SENT:
 	case RING_EOF:
@@ -110,6 +111,8 @@ static void handle_event(struct shard *shard, const struct ring_event *event)
 		conn_sent(conn, event->error, event->len);
 	} else if (event->kind == RING_EOF) {
 		conn_eof(conn, event->error);
+	} else if (event->kind == RING_RELEASED) {
+		conn_released(conn, event->fd);
 	} else {
 		conn_closed(conn);
 	}
@@ -182,6 +185,7 @@ static void take_durable(struct shard *shard)
 		waiting = tenant_announce_durable(tenant, durable) || waiting;
 	}
 	shard->announcing = waiting;
+	remote_durable(shard);
 	release_held(shard);
 }
 
@@ -247,6 +251,8 @@ static void flush_ready(struct shard *shard)
 		conn->in_ready = false;
 		if (conn->freed) {
 			conn_free(conn);
+		} else if (conn->moved) {
+			conn_depart(conn);
 		} else {
 			conn_flush(conn);
 		}
@@ -282,12 +288,32 @@ static void relieve(struct shard *shard)
 
 /* ---- the turn ---- */
 
-static uint64_t how_long_to_wait(const struct shard *shard)
+static uint64_t how_long_to_wait(struct shard *shard)
 {
 	if (shard->ready != NULL || shard->touched != NULL) {
 		return 0;
 	}
+	if (shard->hub->mesh != NULL && !mesh_fall_asleep(shard)) {
+		return 0;
+	}
 	return wheel_next_ns(shard->wheel, ring_now(shard->ring).mono_ns);
+}
+
+/* What other shards say, and want. */
+static void attend_to_others(struct shard *shard)
+{
+	if (shard->hub->mesh != NULL) {
+		mesh_take(shard, remote_handle);
+	}
+}
+
+static void tell_others(struct shard *shard)
+{
+	if (shard->hub->mesh != NULL) {
+		atomic_store_explicit(
+			&shard->patterns_told, shard->patterns.count, memory_order_relaxed);
+		mesh_post(shard);
+	}
 }
 
 /* Work that timers and events left behind, until the shard can wait again. */
@@ -297,9 +323,11 @@ static void settle(struct shard *shard)
 	save(shard);
 	announce_touched(shard);
 	take_durable(shard);
+	tell_others(shard);
 	flush_ready(shard);
 	collect_touched(shard);
 	relieve(shard);
+	tell_others(shard);
 	bytes_shrink(&shard->reply, REPLY_KEEP_BYTES);
 }
 
@@ -321,6 +349,10 @@ bool shard_turn(struct shard *shard)
 {
 	struct ring_event events[EVENTS_A_TURN];
 	int count = ring_wait(shard->ring, how_long_to_wait(shard), events, EVENTS_A_TURN);
+	if (shard->hub->mesh != NULL) {
+		mesh_wake_up(shard);
+		mesh_stand_still(shard);
+	}
 	if (count < 0) {
 		journal(JOURNAL_WARNING, "the ring is broken", "error=\"%s\"", err_text(count));
 		return false;
@@ -330,6 +362,7 @@ bool shard_turn(struct shard *shard)
 	for (int i = 0; i < count; i++) {
 		handle_event(shard, &events[i]);
 	}
+	attend_to_others(shard);
 	wheel_advance(shard->wheel, shard->now.mono_ns);
 	if (cache_stats(shard->cache)->entries > 0 && !wheel_is_set(&shard->cache_timer)) {
 		wheel_set(shard->wheel, &shard->cache_timer, shard->now.mono_ns + CACHE_NS);
@@ -444,9 +477,9 @@ int shard_init(struct shard *shard, struct hub *hub, unsigned index, struct conf
 	shard->now = ring_now(shard->ring);
 	shard->wheel = wheel_create(shard->now.mono_ns);
 	shard->conns = mem_zalloc(shard->conns_max * sizeof(struct conn *));
-	log_pool_init(&shard->pool, 1, POOL_SPARES_MAX);
+	log_pool_init(&shard->pool, hub->shards_count, POOL_SPARES_MAX);
 	patterns_init(&shard->patterns, conn_ready);
-	shard->processes = processes_create(PROCESS_NAMES_MAX);
+	shard->processes = processes_create(SHARD_PROCESSES_MAX);
 	shard->cache = cache_create(
 		(size_t)config->maxmemory_bytes, (enum cache_policy)config->maxmemory_policy);
 	shard->cache_timer.expired = cache_timer_expired;

@@ -24,8 +24,11 @@
 #include "store/store.h"
 
 struct conn;
+struct late_reply;
 struct tenant;
 struct hub;
+
+enum { SHARD_PROCESSES_MAX = 256 }; /* names of background processes */
 
 /* Tags of listeners: what a connection speaks is known from where it came in. */
 enum listener { LISTENER_RESP, LISTENER_LINE, LISTENERS };
@@ -39,6 +42,7 @@ struct shard_stats {
 	uint64_t published_bytes;
 	uint64_t channels_refused, tenants_refused;
 	uint64_t publishers_paused;
+	uint64_t bells; /* doorbells to other shards */
 };
 
 struct shard {
@@ -82,7 +86,8 @@ struct shard {
 	struct replication_limits replication_limits;
 	struct line_writers line_writers;
 	struct store_batch *batch;
-	uint64_t submitted, durable; /* numbers of batches */
+	uint64_t submitted, durable;         /* numbers of batches */
+	struct late_reply *late, *late_last; /* to other shards, waiting for the disk */
 	uint64_t save_interval_ns;
 	bool unsaved;    /* a tenant has changes that the store has not seen */
 	bool save_due;   /* the interval is over */
@@ -90,7 +95,10 @@ struct shard {
 	bool stopping;
 	uint64_t stop_at_ns;
 	struct shard_stats stats;
-	atomic_bool running; /* its ring may be woken */
+	uint64_t hints;            /* tails of other shards' logs that moved */
+	atomic_uint patterns_told; /* patterns.count, for the other shards */
+	atomic_size_t log_bytes;   /* pool.bytes, likewise */
+	atomic_bool running;       /* its ring may be woken */
 };
 
 /* owner: the thread that runs it calls init, then turns, then finish. errors: of ring_create(). */

@@ -17,6 +17,8 @@
 
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
+#include "engine/hub/hub.h"
+#include "engine/hub/remote.h"
 
 static void tenant_timer_expired(struct wheel_timer *timer, uint64_t now_ns);
 
@@ -33,6 +35,13 @@ struct slice tenant_name(const struct tenant *tenant)
 struct tenant *tenant_of_fanout(struct fanout *fanout)
 {
 	return (struct tenant *)((char *)fanout - offsetof(struct tenant, fanout));
+}
+
+unsigned tenant_owner(const struct shard *shard, struct slice channel)
+{
+	unsigned shards = shard->hub->shards_count;
+	struct slice name = name_of(channel);
+	return shards == 1 ? 0 : (unsigned)(table_hash(name.data, name.len) % shards);
 }
 
 struct tenant *tenant_find(struct shard *shard, struct slice channel)
@@ -61,8 +70,9 @@ struct tenant *tenant_need(struct shard *shard, struct slice channel)
 		memcpy(tenant->name, name.data, name.len);
 	}
 	tenant->timer.expired = tenant_timer_expired;
-	fanout_init(
-		&tenant->fanout, &shard->pool, shard->index, false, NULL, shard->patterns.ready);
+	tenant->owner = tenant_owner(shard, name);
+	fanout_init(&tenant->fanout, &shard->pool, shard->index, tenant->owner != shard->index,
+		remote_link(), shard->patterns.ready);
 	HASH_ADD_KEYPTR(hh, shard->tenants, tenant->name, tenant->name_len, tenant);
 	return tenant;
 }
@@ -87,13 +97,22 @@ static struct log_mark mark_of(const struct entry *entry)
 		.not_to = entry->not_to};
 }
 
+static int64_t publish_patterns(struct shard *shard, struct slice channel, struct slice payload)
+{
+	if (shard->hub->shards_count > 1) {
+		remote_patterns(shard, channel, payload);
+	}
+	return shard->patterns.count == 0 ? 0
+					  : patterns_publish(&shard->patterns, channel, payload);
+}
+
 static int64_t append_message(struct tenant *tenant, enum channel_kind kind, struct slice channel,
 	struct slice payload, struct log_mark mark)
 {
 	struct shard *shard = tenant->shard;
 	int64_t receivers = fanout_append(&tenant->fanout, kind, channel, payload, mark);
-	if (kind == CHANNEL_PLAIN && shard->patterns.count > 0) {
-		receivers += patterns_publish(&shard->patterns, channel, payload);
+	if (kind == CHANNEL_PLAIN) {
+		receivers += publish_patterns(shard, channel, payload);
 	}
 	shard->stats.delivered += (uint64_t)receivers;
 	return receivers;
@@ -220,22 +239,16 @@ static int64_t publish_plain(
 {
 	struct tenant *tenant = tenant_find(shard, channel);
 	if (tenant == NULL) {
-		return kind == CHANNEL_PLAIN && shard->patterns.count > 0
-			       ? patterns_publish(&shard->patterns, channel, payload)
-			       : 0;
+		return kind == CHANNEL_PLAIN ? publish_patterns(shard, channel, payload) : 0;
 	}
 	tenant_touch(tenant);
 	return append_message(tenant, kind, channel, payload, (struct log_mark){0});
 }
 
-int64_t tenant_publish(struct shard *shard, const struct origin *origin, bool sharded,
-	struct slice channel, struct slice payload)
+/* What is said on a plain channel: to the handler, if it is replication. */
+static int64_t publish(struct shard *shard, const struct origin *origin, struct slice channel,
+	struct slice payload)
 {
-	shard->stats.published++;
-	shard->stats.published_bytes += payload.len;
-	if (sharded) {
-		return publish_plain(shard, CHANNEL_SHARD, channel, payload);
-	}
 	struct command command;
 	const char *why = NULL;
 	command_parse(payload, &command, &why);
@@ -254,6 +267,26 @@ int64_t tenant_publish(struct shard *shard, const struct origin *origin, bool sh
 	shard->unsaved = shard->unsaved || replication_dirty(replication);
 	tenant_touch(tenant);
 	return receivers;
+}
+
+/* With `always` nothing is taken that could not be made durable. */
+static int store_refuses(const struct shard *shard)
+{
+	return shard->config->appendfsync == STORE_FSYNC_ALWAYS ? store_health(shard->store) : OK;
+}
+
+int tenant_publish(struct shard *shard, const struct origin *origin, bool sharded,
+	struct slice channel, struct slice payload, int64_t *receivers)
+{
+	int error = store_refuses(shard);
+	if (error != OK) {
+		return error;
+	}
+	shard->stats.published++;
+	shard->stats.published_bytes += payload.len;
+	*receivers = sharded ? publish_plain(shard, CHANNEL_SHARD, channel, payload)
+			     : publish(shard, origin, channel, payload);
+	return OK;
 }
 
 /* ---- announcing ---- */
@@ -343,8 +376,8 @@ static void tenant_destroy(struct tenant *tenant)
 void tenant_collect(struct tenant *tenant)
 {
 	fanout_collect(&tenant->fanout);
-	if (tenant->replication == NULL && tenant->fanout.subscriptions == 0 && !tenant->touched &&
-		tenant->announcements_count == 0 && !fanout_has_logs(&tenant->fanout)) {
+	if (tenant->replication == NULL && !tenant->touched && tenant->announcements_count == 0 &&
+		fanout_unused(&tenant->fanout)) {
 		tenant_destroy(tenant);
 	}
 }

@@ -23,6 +23,7 @@ struct announcement {
 struct tenant {
 	UT_hash_handle hh;
 	struct shard *shard;
+	unsigned owner; /* the shard that it belongs to; elsewhere this is a mirror */
 	struct fanout fanout;
 	struct replication *replication; /* NULL until there is something to know */
 	struct wheel_timer timer;        /* replication_tick() */
@@ -47,9 +48,13 @@ struct tenant *tenant_of_fanout(struct fanout *fanout);
 /* The tenant's log or knowledge has changed: it is looked at before this turn ends. */
 void tenant_touch(struct tenant *tenant);
 
-/* Publish a message that came over RESP; returns the receivers, patterns' included. */
-int64_t tenant_publish(struct shard *shard, const struct origin *origin, bool sharded,
-	struct slice channel, struct slice payload);
+/* The shard that a channel's tenant belongs to. */
+unsigned tenant_owner(const struct shard *shard, struct slice channel);
+
+/* Publish, on the owner's shard, a message that came over RESP; `*receivers` includes those by a glob on this shard.
+ * errors: of the store, with appendfsync always: nothing was published. */
+int tenant_publish(struct shard *shard, const struct origin *origin, bool sharded,
+	struct slice channel, struct slice payload, int64_t *receivers);
 
 /* Let its readers see what was appended: at once, or once `number` is durable. */
 void tenant_announce(struct tenant *tenant, uint64_t number);
