@@ -77,10 +77,11 @@ static struct name *intern(struct name **table, struct slice text, unsigned limi
 	return name;
 }
 
-/* In a line the two names stand side by side; from elsewhere they are put so. */
+/* In a line the two names stand side by side, with a blank between; from elsewhere they are put so. In the store's keys they
+ * are neighbours, too, with a length between. */
 static struct slice pair_key(struct slice stream, struct slice instance, char *buffer)
 {
-	if (stream.data + stream.len + 1 == instance.data) {
+	if (stream.data + stream.len + 1 == instance.data && stream.data[stream.len] == ' ') {
 		return (struct slice){stream.data, stream.len + 1 + instance.len};
 	}
 	memcpy(buffer, stream.data, stream.len);
