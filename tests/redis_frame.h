@@ -60,6 +60,12 @@ static int frame_publish(void *hub, struct client *client, bool shard, struct sl
 	return OK;
 }
 
+static void frame_announce(void *hub, struct slice channel, struct slice payload)
+{
+	struct frame *f = hub;
+	bytes_printf(&f->published, "%.*s=%.*s ", SLICE_ARG(channel), SLICE_ARG(payload));
+}
+
 static unsigned frame_find_sub(
 	struct frame *f, struct client *client, enum subscription_kind kind, struct slice name)
 {
@@ -285,6 +291,7 @@ static void frame_renamed(void *hub, struct client *client)
 
 static const struct redis_ops frame_ops = {
 	.publish = frame_publish,
+	.announce = frame_announce,
 	.subscribe = frame_subscribe,
 	.unsubscribe = frame_unsubscribe,
 	.subscriptions = frame_subscriptions,

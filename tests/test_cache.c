@@ -279,7 +279,7 @@ static void test_cache_each_and_random_leave_out_what_has_expired(void)
 
 static void test_cache_at_its_limit_refuses_or_evicts_by_policy(void)
 {
-	for (int policy = CACHE_NOEVICTION; policy <= CACHE_VOLATILE_TTL; policy++) {
+	for (int policy = CACHE_NOEVICTION; policy < CACHE_POLICIES; policy++) {
 		enum { LIMIT = 100000 };
 		struct cache *cache = cache_create(LIMIT, (enum cache_policy)policy);
 		char text[32];
@@ -419,7 +419,7 @@ static void test_cache_observers_hear_of_what_vanishes_by_itself(void)
 static void test_cache_policies_have_redis_names(void)
 {
 	enum cache_policy policy = CACHE_NOEVICTION;
-	for (int i = CACHE_NOEVICTION; i <= CACHE_VOLATILE_TTL; i++) {
+	for (int i = CACHE_NOEVICTION; i < CACHE_POLICIES; i++) {
 		const char *word = cache_policy_name((enum cache_policy)i);
 		CU_ASSERT_EQUAL(cache_policy_parse(slice_of(word), &policy), OK);
 		CU_ASSERT_EQUAL((int)policy, i);

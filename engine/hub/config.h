@@ -73,6 +73,7 @@ struct config {
 	struct config_limit client_output_buffer_limit[CONFIG_CLASSES];
 	int64_t client_query_buffer_limit_bytes;
 	int64_t proto_max_bulk_len_bytes;
+	char *notify_keyspace_events;
 	/* the machine */
 	int engine; /* see config_word() */
 	int64_t io_threads;

@@ -117,6 +117,8 @@ static const struct directive table[] = {
  "Bytes of one unfinished command of a client."},
 {NULL, "proto-max-bulk-len", BYTES, MUTABLE, AT(proto_max_bulk_len_bytes), "64mb", MB, 4 * GB, NULL,
  "Bytes of one argument of a command."},
+{NULL, "notify-keyspace-events", STRING, MUTABLE, AT(notify_keyspace_events), "", 0, 16, NULL,
+ "Which events of the cache's keys are published, in Redis' letters (KEA: all); with one thread only."},
 
 {"The machine", "engine", WORD, AT_START, AT(engine), "auto", 0, 0, engine_words,
  "How the kernel is talked to: auto takes io_uring where it works, else epoll."},
@@ -196,7 +198,6 @@ static const struct foreign_directive foreign[] = {
 {"ignore-warnings", NOTICE, "there are no such warnings"},
 {"slowlog-*", NOTICE, "see the background processes in the metrics"},
 {"latency-*", NOTICE, "see the background processes in the metrics"},
-{"notify-keyspace-events", NOTICE, "the cache publishes nothing of itself"},
 {"tracking-table-max-keys", NOTICE, "there is no client-side caching"},
 {"lua-time-limit", NOTICE, "there are no scripts"},
 {"busy-reply-threshold", NOTICE, "there are no scripts"},

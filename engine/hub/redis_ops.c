@@ -5,6 +5,7 @@
 #include "engine/hub/redis_ops.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,17 @@ static int op_publish(void *hub, struct client *client, bool sharded, struct sli
 	int error = tenant_publish(shard, &origin, sharded, channel, payload, receivers);
 	*why = error == OK ? NULL : err_text(error);
 	return error;
+}
+
+/* Keyspace notifications: of one shard's cache, to its own tenants. */
+static void op_announce(void *hub, struct slice channel, struct slice payload)
+{
+	struct shard *shard = hub;
+	struct origin origin = {.direction = FROM_WRITER, .full_name = SLICE("cache")};
+	int64_t receivers = 0;
+	if (shard->hub->shards_count == 1) {
+		tenant_publish(shard, &origin, false, channel, payload, &receivers);
+	}
 }
 
 static int op_subscribe(
@@ -274,6 +286,16 @@ static int op_config_set(
 {
 	struct shard *shard = hub;
 	char sentence[CONFIG_WHY_MAX] = "";
+	char letters[16];
+	if (slice_equal_nocase(name, SLICE("notify-keyspace-events"))) {
+		if (redis_set_notify(shard->env.verbs, value) < 0) {
+			snprintf(why, why_size,
+				"Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+			return -E_SYNTAX;
+		}
+		value = slice_of(
+			redis_notify(shard->env.verbs, letters)); /* as CONFIG GET tells it */
+	}
 	hub_halt_others(shard);
 	int error = config_set(shard->config, name, value, sentence);
 	for (unsigned i = 0; error == OK && i < shard->hub->shards_count; i++) {
@@ -348,6 +370,7 @@ static void op_reset_stats(void *hub)
 
 static const struct redis_ops redis_ops = {
 	.publish = op_publish,
+	.announce = op_announce,
 	.subscribe = op_subscribe,
 	.unsubscribe = op_unsubscribe,
 	.subscriptions = op_subscriptions,

@@ -453,6 +453,10 @@ void shard_configure(struct shard *shard)
 	shard->env.multi_bytes_max = (size_t)config->client_query_buffer_limit_bytes;
 	cache_set_limit(shard->cache, (size_t)config->maxmemory_bytes,
 		(enum cache_policy)config->maxmemory_policy);
+	if (redis_set_notify(shard->env.verbs, slice_of(config->notify_keyspace_events)) < 0) {
+		journal(JOURNAL_WARNING, "letters of notify-keyspace-events unknown", "value=%s",
+			JQ(slice_of(config->notify_keyspace_events)));
+	}
 	take_line_writers(shard);
 	look_at_all(shard);
 }

@@ -112,6 +112,9 @@ static int64_t append_message(struct tenant *tenant, enum channel_kind kind, str
 	struct shard *shard = tenant->shard;
 	int64_t receivers = fanout_append(&tenant->fanout, kind, channel, payload, mark);
 	if (kind == CHANNEL_PLAIN) {
+		if (shard->patterns.count > 0) {
+			tenant_settle(tenant); /* who hears it twice hears the channel's first */
+		}
 		receivers += publish_patterns(shard, channel, payload);
 	}
 	shard->stats.delivered += (uint64_t)receivers;

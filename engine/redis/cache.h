@@ -15,9 +15,10 @@ struct cache;
 enum cache_policy {
 	CACHE_NOEVICTION,   /* above the limit writing is refused */
 	CACHE_ALLKEYS_LRU,  /* what was not read for long goes, by sampling */
-	CACHE_VOLATILE_LRU, /* the same among keys with an expiry */
+	CACHE_VOLATILE_TTL, /* what expires next goes */
+	CACHE_VOLATILE_LRU, /* as allkeys-lru among keys with an expiry */
 	CACHE_ALLKEYS_RANDOM,
-	CACHE_VOLATILE_TTL /* what expires next goes */
+	CACHE_POLICIES
 };
 enum { CACHE_NO_EXPIRY = -1, CACHE_KEEP_EXPIRY = -2 };
 

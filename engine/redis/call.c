@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "engine/base/err.h"
+#include "engine/redis/notify.h"
 #include "engine/redis/verbs.h"
 
 enum { ERROR_MAX = 512 };
@@ -128,17 +129,28 @@ bool call_db(struct call *call, unsigned i, int *out)
 
 struct slice call_value(struct call *call, unsigned i)
 {
-	return cache_get(call->env->cache, call->client->db, call->argv[i], call->env->now.wall_ms);
+	struct slice key = call->argv[i];
+	struct slice value =
+		cache_get(call->env->cache, call->client->db, key, call->env->now.wall_ms);
+	if (value.data == NULL && (call->verb->flags & V_READ) != 0) {
+		notify(call, NOTIFY_MISS, "keymiss", key);
+	}
+	return value;
 }
 
 bool call_store(struct call *call, struct slice key, struct slice value, int64_t expiry_ms)
 {
-	int rc = cache_set(
-		call->env->cache, call->client->db, key, value, expiry_ms, call->env->now.wall_ms);
+	struct cache *cache = call->env->cache;
+	int db = call->client->db;
+	int64_t now_ms = call->env->now.wall_ms;
+	bool new = notify_wants(call, NOTIFY_NEW) && !cache_exists(cache, db, key, now_ms);
+	int rc = cache_set(cache, db, key, value, expiry_ms, now_ms);
 	if (rc == -E_TOO_LONG) {
 		call_error(call, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 	} else if (rc < 0) {
 		call_full_error(call);
+	} else if (new) {
+		notify(call, NOTIFY_NEW, "new", key);
 	}
 	return rc == OK;
 }

@@ -61,14 +61,16 @@ struct client_facts {
 
 /* The upward table. Every function gets `hub` first. */
 struct redis_ops {
-	/* Publish; `*receivers` counts the connections that get it. `client` is NULL for a keyspace
-	 * notification of a key that expired.
+	/* Publish; `*receivers` counts the connections that get it.
 	 * errors: -E_AGAIN: the hub writes the integer reply itself, later; -E_NOT_ALLOWED with
 	 * `*why`; -E_TOO_LONG; -E_IO, -E_NOSPACE, …: the store cannot take it and appendfsync is
 	 * `always`
 	 *         (-MISCONF to the client). */
 	int (*publish)(void *hub, struct client *client, bool shard, struct slice channel,
 		struct slice payload, int64_t *receivers, const char **why);
+	/* Publish something of the hub's own, a keyspace notification: nobody waits for an answer. NULL: there
+	 * are none. */
+	void (*announce)(void *hub, struct slice channel, struct slice payload);
 	/* Subscribe and unsubscribe change client->subscriptions. Return 1 when something changed,
 	 * 0 when it was so already. errors: -E_FULL. */
 	int (*subscribe)(

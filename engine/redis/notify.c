@@ -84,52 +84,49 @@ bool notify_wants(const struct call *call, enum notify_class class)
 	return (*verbs_notify(call->env->verbs) & class) != 0;
 }
 
-static void send(const struct redis_env *env, struct client *client, const char *kind, int db,
-	struct slice name, struct slice payload)
+static void send(const struct redis_env *env, const char *kind, int db, struct slice name,
+	struct slice payload)
 {
 	struct bytes channel = {0};
 	bytes_printf(&channel, "__%s@%d__:", kind, db);
 	bytes_append_slice(&channel, name);
-	int64_t receivers = 0;
-	const char *why = NULL;
-	env->ops->publish(
-		env->hub, client, false, bytes_slice(&channel), payload, &receivers, &why);
+	env->ops->announce(env->hub, bytes_slice(&channel), payload);
 	bytes_finish(&channel);
 }
 
-static void tell(const struct redis_env *env, struct client *client, unsigned class,
-	const char *event, int db, struct slice key)
+static void tell(
+	const struct redis_env *env, unsigned class, const char *event, int db, struct slice key)
 {
 	unsigned bits = *verbs_notify(env->verbs);
-	if ((bits & class) == 0) {
+	if ((bits & class) == 0 || env->ops->announce == NULL) {
 		return;
 	}
 	if ((bits & NOTIFY_KEYSPACE) != 0) {
-		send(env, client, "keyspace", db, key, slice_of(event));
+		send(env, "keyspace", db, key, slice_of(event));
 	}
 	if ((bits & NOTIFY_KEYEVENT) != 0) {
-		send(env, client, "keyevent", db, slice_of(event), key);
+		send(env, "keyevent", db, slice_of(event), key);
 	}
 }
 
 void notify(struct call *call, enum notify_class class, const char *event, struct slice key)
 {
-	tell(call->env, call->client, class, event, call->client->db, key);
+	tell(call->env, class, event, call->client->db, key);
 }
 
 void notify_db(
 	struct call *call, enum notify_class class, const char *event, int db, struct slice key)
 {
-	tell(call->env, call->client, class, event, db, key);
+	tell(call->env, class, event, db, key);
 }
 
 static void removed(void *context, enum cache_removal why, int db, struct slice key)
 {
 	const struct redis_env *env = context;
 	if (why == CACHE_EXPIRED) {
-		tell(env, NULL, NOTIFY_EXPIRED, "expired", db, key);
+		tell(env, NOTIFY_EXPIRED, "expired", db, key);
 	} else {
-		tell(env, NULL, NOTIFY_EVICTED, "evicted", db, key);
+		tell(env, NOTIFY_EVICTED, "evicted", db, key);
 	}
 }
 
