@@ -269,6 +269,18 @@ static void test_each_side_may_say_what_synapse_lets_it(void)
 	}
 }
 
+static void test_a_line_carries_what_is_text_and_short_enough(void)
+{
+	CU_ASSERT_TRUE(command_fits_line(SLICE("RDATA events master 5 [\"\xc3\xa9\r\"]")));
+	CU_ASSERT_TRUE(command_fits_line((struct slice){NULL, 0}));
+	CU_ASSERT_FALSE(command_fits_line(SLICE("RDATA events master 5 [\"\n\"]")));
+	CU_ASSERT_FALSE(command_fits_line(SLICE("RDATA events master 5 [\"\xff\"]")));
+	static char text[COMMAND_LINE_MAX + 1];
+	memset(text, 'x', sizeof(text));
+	CU_ASSERT_TRUE(command_fits_line((struct slice){text, COMMAND_LINE_MAX}));
+	CU_ASSERT_FALSE(command_fits_line((struct slice){text, COMMAND_LINE_MAX + 1}));
+}
+
 static void test_every_recorded_line_parses(void)
 {
 	static const char *const files[] = {"line-1.15.txt", "line-1.66.txt"};
@@ -329,6 +341,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(test_the_other_commands_are_known_by_their_word),
 		UNIT_TEST(test_wrong_arguments_are_named_without_quoting_them),
 		UNIT_TEST(test_each_side_may_say_what_synapse_lets_it),
+		UNIT_TEST(test_a_line_carries_what_is_text_and_short_enough),
 		UNIT_TEST(test_every_recorded_line_parses),
 		UNIT_TEST(test_every_captured_publish_parses),
 	};

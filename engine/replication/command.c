@@ -1,7 +1,7 @@
 /* The vocabulary of replication.
  *
  * Called by the RESP side for each PUBLISH, by line_session.c for each line. Calls nothing but
- * number parsing. One table at the end says everything about a command that is not what it means:
+ * number parsing and the check for UTF-8. One table at the end says everything about a command that is not what it means:
  * its word, how its arguments are read, who may send it, who takes it. What a command means is
  * handler.c's.
  *
@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "engine/base/err.h"
+#include "engine/protocol/line.h"
 
 struct description {
 	struct slice word;
@@ -149,6 +150,13 @@ bool command_allowed(enum command_name name, enum direction direction)
 bool command_goes_to_worker(enum command_name name)
 {
 	return commands[name].to_worker;
+}
+
+bool command_fits_line(struct slice line)
+{
+	return line.len == 0 ||
+	       (line.len <= COMMAND_LINE_MAX && memchr(line.data, '\n', line.len) == NULL &&
+		       line_is_utf8(line));
 }
 
 static const char *parse_position(struct command *c)

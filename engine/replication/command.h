@@ -78,4 +78,7 @@ bool command_allowed(enum command_name name, enum direction direction);
 /* Whether a worker on a line takes it (a worker closes on anything else). */
 bool command_goes_to_worker(enum command_name name);
 
+/* Whether a line can carry it: UTF-8, no newline, at most COMMAND_LINE_MAX bytes. */
+bool command_fits_line(struct slice line);
+
 #endif

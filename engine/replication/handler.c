@@ -33,7 +33,6 @@
 
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
-#include "engine/protocol/line.h"
 #include "engine/replication/turn.h"
 
 #define ASK_EVERY_NS 1000000000u /* how often writers are asked for their positions at most */
@@ -164,13 +163,6 @@ int turn_relay_malformed(struct turn *t)
 	return OK;
 }
 
-bool turn_fits_line(const struct turn *t, struct slice line)
-{
-	return t->origin->direction != FROM_WRITER ||
-	       (line.len <= COMMAND_LINE_MAX && memchr(line.data, '\n', line.len) == NULL &&
-		       line_is_utf8(line));
-}
-
 /* Logged when the count is a power of two: a flood of it says no more than one. */
 int turn_refused(struct turn *t, uint64_t count, const char *what)
 {
@@ -187,7 +179,7 @@ static int on_position(struct turn *t)
 {
 	struct replication *r = t->r;
 	const struct command *c = t->command;
-	if (!turn_fits_line(t, c->line)) {
+	if (!command_fits_line(c->line)) {
 		return turn_relay_malformed(t);
 	}
 	r->one_number = !c->has_prev;
@@ -258,7 +250,7 @@ static int on_user_sync(struct turn *t)
 {
 	struct replication *r = t->r;
 	turn_relay(t, CMD_USER_SYNC, TO_RESP, 0);
-	if (!turn_fits_line(t, t->command->line)) {
+	if (!command_fits_line(t->command->line)) {
 		return OK;
 	}
 	if (user_syncs_set(r->user_syncs, t->command, t->origin->connection, t->now) != OK) {
@@ -286,7 +278,7 @@ static int on_user_ip(struct turn *t)
 static int on_remote_server_up(struct turn *t)
 {
 	bool line = t->origin->direction != FROM_WRITER;
-	enum audience audience = turn_fits_line(t, t->command->line) ? TO_ALL : TO_RESP;
+	enum audience audience = command_fits_line(t->command->line) ? TO_ALL : TO_RESP;
 	turn_relay(t, CMD_REMOTE_SERVER_UP, audience, line ? t->origin->connection : 0);
 	return OK;
 }

@@ -140,7 +140,7 @@ static void append_batch(struct turn *t, struct position *p, bool fit)
 	unsigned rows = batch_rows(p);
 	int64_t token = t->command->token;
 	for (unsigned i = 0; i < rows && fit; i++) {
-		fit = turn_fits_line(t, batch_row(p, i));
+		fit = command_fits_line(batch_row(p, i));
 	}
 	enum audience audience = fit ? TO_ALL : TO_RESP;
 	struct entry *entries = entries_room(r, rows + 2);
@@ -179,7 +179,7 @@ int rows_handle(struct turn *t)
 {
 	struct replication *r = t->r;
 	const struct command *c = t->command;
-	bool fit = turn_fits_line(t, c->line);
+	bool fit = command_fits_line(c->line);
 	if (!fit && !names_printable(c->stream, c->instance)) {
 		return turn_relay_malformed(t);
 	}

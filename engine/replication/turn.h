@@ -49,9 +49,6 @@ void turn_relay(struct turn *turn, enum command_name name, enum audience audienc
 /* Known by its word, but not to be read after all: relayed to RESP, counted, not learnt from. */
 int turn_relay_malformed(struct turn *turn);
 
-/* Whether a line worker can be sent this. What came on a line can go out on one. */
-bool turn_fits_line(const struct turn *turn, struct slice line);
-
 /* A limit kept us from learning. Returns what the handler returns for it. */
 int turn_refused(struct turn *turn, uint64_t count, const char *what);
 
