@@ -244,6 +244,27 @@ static void test_too_many_rows_tear_a_batch(void)
 	frame_close(&f);
 }
 
+static void test_a_large_batch_is_as_whole_as_a_small_one(void)
+{
+	struct frame f;
+	frame_open(&f);
+	f.quiet = true;
+	frame_publish(&f, 1, "POSITION events a 4 4");
+	for (unsigned batch = 0; batch < 3; batch++) {
+		unsigned appends = f.appends;
+		unsigned entries = f.entries;
+		for (unsigned i = 0; i < 1000; i++) {
+			frame_publish(&f, 1, "RDATA events a batch [1]");
+		}
+		CU_ASSERT_EQUAL(f.appends, appends);
+		frame_publish(&f, 1, "RDATA events a 5 [2]");
+		CU_ASSERT_EQUAL(f.appends, appends + 1);
+		CU_ASSERT_EQUAL(f.entries, entries + 1001);
+	}
+	CU_ASSERT_EQUAL(stats(&f)->batches_torn, 0);
+	frame_close(&f);
+}
+
 static void test_too_many_bytes_over_all_batches_tear_the_one_that_grows(void)
 {
 	struct frame f;
@@ -433,6 +454,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(test_a_torn_batchs_position_never_goes_back),
 		UNIT_TEST(test_a_position_passes_by_the_rows_that_wait),
 		UNIT_TEST(test_too_many_rows_tear_a_batch),
+		UNIT_TEST(test_a_large_batch_is_as_whole_as_a_small_one),
 		UNIT_TEST(test_too_many_bytes_over_all_batches_tear_the_one_that_grows),
 		UNIT_TEST(test_a_batch_that_never_ends_is_torn_by_its_age),
 		UNIT_TEST(test_a_position_is_not_advanced_by_rows_that_wait),

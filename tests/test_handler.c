@@ -304,6 +304,53 @@ static void test_the_capture_is_relayed_and_its_last_positions_known(void)
 	frame_close(&f);
 }
 
+struct account {
+	unsigned begun, ended, failed;
+	enum command_name last;
+};
+
+static int64_t account_append(void *context, const struct entry *entries, unsigned count)
+{
+	const struct account *a = context;
+	(void)entries;
+	(void)count;
+	CU_ASSERT_EQUAL(a->begun, a->ended + 1); /* inside the run */
+	return 0;
+}
+
+static void account_begin(void *context, const struct command *command)
+{
+	struct account *a = context;
+	a->begun++;
+	a->last = command->name;
+}
+
+static void account_end(void *context, bool failed)
+{
+	struct account *a = context;
+	a->ended++;
+	a->failed += failed;
+}
+
+static void test_every_run_has_its_account(void)
+{
+	static const struct replication_ops ops = {account_append, account_begin, account_end};
+	struct account account = {0};
+	struct frame f;
+	frame_open(&f);
+	replication_destroy(f.r);
+	f.r = replication_create(FRAME_TENANT, &f.limits, &ops, &account);
+	frame_publish(&f, 1, "POSITION a i 1 1");
+	CU_ASSERT_EQUAL(account.last, CMD_POSITION);
+	frame_publish(&f, 1, "POSITION a");
+	frame_line(&f, 2, NULL, "RDATA a i 2 []");
+	CU_ASSERT_EQUAL(account.begun, 3);
+	CU_ASSERT_EQUAL(account.ended, 3);
+	CU_ASSERT_EQUAL(account.failed, 1);
+	replication_destroy(NULL);
+	frame_close(&f);
+}
+
 /* ---- a random walk ---- */
 
 enum { PAIRS = 4, CONNECTIONS = 3, IDS = 3, WALK_USERS = 2 };
@@ -700,6 +747,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(test_a_mains_commands_reach_the_workers),
 		UNIT_TEST(test_no_access_token_is_ever_logged),
 		UNIT_TEST(test_the_capture_is_relayed_and_its_last_positions_known),
+		UNIT_TEST(test_every_run_has_its_account),
 		UNIT_TEST(test_a_random_walk_agrees_with_a_simple_model),
 	};
 	return UNIT_MAIN(argc, argv, "handler", tests);

@@ -305,6 +305,20 @@ static void test_names_over_a_limit_are_relayed_and_not_remembered(void)
 	frame_close(&f);
 }
 
+static void test_stored_positions_over_a_limit_are_passed_over(void)
+{
+	struct frame f;
+	frame_open(&f);
+	frame_publish(&f, 1, "POSITION a i 1 1");
+	frame_publish(&f, 1, "POSITION b i 2 2");
+	frame_save(&f);
+	f.limits.positions_max = 1;
+	frame_restart(&f, 0);
+	CU_ASSERT_EQUAL(replication_stats(f.r)->positions, 1);
+	CU_ASSERT_EQUAL(replication_stats(f.r)->refused_full, 1);
+	frame_close(&f);
+}
+
 static void test_names_get_numbers_in_the_order_of_appearance(void)
 {
 	struct frame f;
@@ -361,6 +375,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(test_a_position_after_a_restart_needs_no_help),
 		UNIT_TEST(test_a_thousand_rows_are_one_row_for_the_store),
 		UNIT_TEST(test_names_over_a_limit_are_relayed_and_not_remembered),
+		UNIT_TEST(test_stored_positions_over_a_limit_are_passed_over),
 		UNIT_TEST(test_names_get_numbers_in_the_order_of_appearance),
 		UNIT_TEST(test_the_pair_is_found_whether_its_names_stand_together_or_not),
 	};
