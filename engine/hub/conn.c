@@ -735,7 +735,9 @@ static size_t handle_resp(struct conn *conn, struct slice data)
 		}
 		used += consumed;
 		if (request.argc > 0) {
+			conn->resp.client.query_bytes = rest.len;
 			run_request(conn, &request);
+			conn->resp.client.query_bytes = 0;
 			check_own_memory(conn);
 		}
 		if (conn->resp.parser.args != NULL) {

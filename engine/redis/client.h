@@ -28,10 +28,11 @@ struct client {
 	bool no_evict, no_touch;
 	bool executing; /* EXEC runs: PUBLISH is to be answered at once, its reply stands in the middle of others */
 	enum reply_mode reply_mode;
-	int db;                            /* SELECT */
-	struct slice name;                 /* CLIENT SETNAME; owned (malloc), empty at first */
-	struct slice lib_name, lib_ver;    /* the same, CLIENT SETINFO */
-	int64_t created_ms, active_ms;     /* wall clock */
+	int db;                         /* SELECT */
+	struct slice name;              /* CLIENT SETNAME; owned (malloc), empty at first */
+	struct slice lib_name, lib_ver; /* the same, CLIENT SETINFO */
+	int64_t created_ms, active_ms;  /* wall clock */
+	size_t query_bytes; /* received and not handled yet, the request under way included; the hub's */
 	uint64_t commands;                 /* so far */
 	const char *last_command;          /* the table's name, static; NULL at first */
 	unsigned subscriptions[SUB_KINDS]; /* kept by the hub */

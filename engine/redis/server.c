@@ -13,7 +13,7 @@
 #include "engine/redis/commands.h"
 #include "engine/redis/info.h"
 
-enum { WHY_MAX = 256 };
+enum { WHY_MAX = 256, PAIRS_MAX = 256 };
 
 /* ---- CONFIG ---- */
 
@@ -66,20 +66,10 @@ static void keep_value(void *context, struct slice name, struct slice value)
 	}
 }
 
-/* Names that exist, each once; false: the client has been told. */
+/* Each name once; false: the client has been told. */
 static bool check_names(struct call *call)
 {
 	for (unsigned i = 2; i < call->argc; i += 2) {
-		struct bytes ignored = {0};
-		struct lookup lookup = {call->argv[i], &ignored, false};
-		call->env->ops->config_get(call->env->hub, keep_value, &lookup);
-		bytes_finish(&ignored);
-		if (!lookup.found) {
-			call_errorf(call,
-				"ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-				SLICE_ARG(call->argv[i]));
-			return false;
-		}
 		for (unsigned j = 2; j < i; j += 2) {
 			if (slice_equal_nocase(call->argv[i], call->argv[j])) {
 				call_errorf(call,
@@ -94,7 +84,7 @@ static bool check_names(struct call *call)
 	return true;
 }
 
-/* Set pair by pair; returns how many were set, and the error that stopped it. */
+/* Set pair by pair, keeping what was before; returns the argument that stopped it, or argc. */
 static unsigned set_pairs(struct call *call, struct bytes *before, int *error, char *why)
 {
 	unsigned i = 2;
@@ -112,39 +102,56 @@ static unsigned set_pairs(struct call *call, struct bytes *before, int *error, c
 	return i;
 }
 
+static void unset_pairs(struct call *call, const struct bytes *before, unsigned stopped)
+{
+	char ignored[WHY_MAX];
+	for (unsigned i = stopped; i > 2; i -= 2) {
+		call->env->ops->config_set(call->env->hub, call->argv[i - 2],
+			bytes_slice(&before[(i - 4) / 2]), ignored, WHY_MAX);
+	}
+}
+
+static void refuse_directive(struct call *call, struct slice name, int error, const char *why)
+{
+	if (error == -E_UNKNOWN) {
+		call_errorf(call,
+			"ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+			SLICE_ARG(name));
+		return;
+	}
+	const char *reason = error == -E_NOT_ALLOWED ? "can't set immutable config"
+			     : why[0] != '\0'        ? why
+						     : err_text(error);
+	call_errorf(call, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+		SLICE_ARG(name), reason);
+}
+
 void server_config_set(struct call *call)
 {
 	if (call->argc % 2 != 0) {
 		call_syntax_error(call);
 		return;
 	}
+	if (call->argc > 2 + 2 * PAIRS_MAX) {
+		call_error(call, "ERR CONFIG SET of more directives than there are");
+		return;
+	}
 	if (!check_names(call)) {
 		return;
 	}
-	unsigned pairs = (call->argc - 2) / 2;
-	struct bytes *before = mem_zalloc(pairs * sizeof(*before));
+	struct bytes before[PAIRS_MAX] = {{0}};
 	char why[WHY_MAX];
 	int error = OK;
 	unsigned stopped = set_pairs(call, before, &error, why);
 	if (error < 0) {
-		char ignored[WHY_MAX];
-		for (unsigned i = stopped; i > 2; i -= 2) {
-			call->env->ops->config_set(call->env->hub, call->argv[i - 2],
-				bytes_slice(&before[(i - 4) / 2]), ignored, WHY_MAX);
-		}
-		call_errorf(call,
-			"ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
-			SLICE_ARG(call->argv[stopped]),
-			error == -E_NOT_ALLOWED ? "can't set immutable config"
-			: why[0] != '\0'        ? why
-						: err_text(error));
+		unset_pairs(call, before, stopped);
+		refuse_directive(call, call->argv[stopped], error, why);
 	} else {
 		call_ok(call);
 	}
-	for (unsigned i = 0; i < pairs; i++) {
+	for (unsigned i = 0; i < PAIRS_MAX; i++) {
 		bytes_finish(&before[i]);
 	}
-	free(before);
 }
 
 void server_config_rewrite(struct call *call)
