@@ -69,8 +69,7 @@ void buffers_use(struct buffers *buffers, unsigned id)
 
 void buffers_starved(struct buffers *buffers)
 {
-	uint32_t doubled = buffers->window * 2;
-	buffers->window = doubled < buffers->count ? doubled : buffers->count;
+	buffers->starved = true;
 }
 
 void buffers_turn(struct buffers *buffers, uint64_t now_ns)
@@ -78,8 +77,10 @@ void buffers_turn(struct buffers *buffers, uint64_t now_ns)
 	if (buffers->used_count > buffers->used_peak) {
 		buffers->used_peak = buffers->used_count;
 	}
-	if (buffers->used_count * 2 > buffers->window) {
-		buffers_starved(buffers);
+	if (buffers->starved || buffers->used_count * 2 > buffers->window) {
+		uint32_t doubled = buffers->window * 2;
+		buffers->window = doubled < buffers->count ? doubled : buffers->count;
+		buffers->starved = false;
 	}
 	if (now_ns >= buffers->period_ends_ns) {
 		if (buffers->used_peak * 8 < buffers->window && buffers->window > WINDOW_MIN) {

@@ -19,6 +19,7 @@ struct buffers {
 	uint32_t resting_count;
 	uint16_t *used; /* with the caller until the next turn */
 	uint32_t used_count, used_peak;
+	bool starved; /* the kernel ran dry in this turn */
 	uint64_t period_ends_ns;
 };
 
@@ -39,7 +40,7 @@ void buffers_use(struct buffers *buffers, unsigned id);
 void buffers_turn(struct buffers *buffers, uint64_t now_ns);
 int buffers_give(struct buffers *buffers);
 
-/* The kernel found none: let more go round. */
+/* The kernel found none: from the next turn on let more go round. */
 void buffers_starved(struct buffers *buffers);
 
 /* For epoll: one stretch of memory, filled from its beginning in each turn. */

@@ -21,13 +21,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/err.h"
 #include "engine/base/journal.h"
 #include "ring/socket.h"
 
-enum { BACKLOG = 4096 };
+enum { BACKLOG = 4096, TRIES = 10, TRY_MS = 50 };
 
 /* Unlinks a socket file that nobody listens behind.
  * errors: -E_IN_USE somebody does, or it is no socket. */
@@ -101,6 +102,32 @@ static int bind_and_listen(struct listener *listener, unsigned mode)
 	return OK;
 }
 
+static int open_once(struct listener *listener, unsigned mode, bool nonblocking)
+{
+	listener->fd = socket_open(&listener->address, nonblocking);
+	if (listener->fd < 0) {
+		return listener->fd;
+	}
+	int err = bind_and_listen(listener, mode);
+	if (err != OK) {
+		close(listener->fd);
+	}
+	return err;
+}
+
+/* When a process with io_uring is killed, its sockets outlive it by some milliseconds, and its successor may be
+ * there already: an address in use is tried for a while. */
+static int open_patiently(struct listener *listener, unsigned mode, bool nonblocking)
+{
+	struct timespec pause = {.tv_nsec = TRY_MS * 1000000};
+	int err = open_once(listener, mode, nonblocking);
+	for (unsigned tries = 1; err == -E_IN_USE && tries < TRIES; tries++) {
+		nanosleep(&pause, NULL);
+		err = open_once(listener, mode, nonblocking);
+	}
+	return err;
+}
+
 static struct listener *free_place(struct listeners *listeners)
 {
 	for (unsigned i = 0; i < LISTENERS_MAX; i++) {
@@ -124,13 +151,8 @@ int listener_open(struct listeners *listeners, const char *text, unsigned mode, 
 	if (listener == NULL) {
 		return -E_FULL;
 	}
-	made.fd = socket_open(&made.address, nonblocking);
-	if (made.fd < 0) {
-		return made.fd;
-	}
-	err = bind_and_listen(&made, mode);
+	err = open_patiently(&made, mode, nonblocking);
 	if (err != OK) {
-		close(made.fd);
 		return err;
 	}
 	made.generation = listener->generation + 1;

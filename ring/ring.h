@@ -103,7 +103,8 @@ const char *ring_engine(const struct ring *ring);
  * kernel choose. An old socket file without a listener behind it is replaced. Accepted sockets get
  * TCP_NODELAY and keepalive.
  * units:  `mode` are the permission bits of a unix socket.
- * errors: -E_SYNTAX address; -E_IN_USE; -E_NOT_ALLOWED; -E_NOSPACE and others from bind(2).
+ * errors: -E_SYNTAX address; -E_IN_USE, only after half a second, for a killed predecessor's sockets
+ *         may still be going; -E_FULL above 64 listeners; -E_NOT_ALLOWED; -E_NOSPACE and others from bind(2).
  * out:    `bound` (may be NULL, RING_ADDRESS_MAX bytes) is the address with the real port. */
 int ring_listen(struct ring *ring, const char *address, unsigned mode, uint32_t tag, char *bound);
 
@@ -138,7 +139,8 @@ void ring_pause(struct ring *ring, struct ring_socket socket);
 void ring_resume(struct ring *ring, struct ring_socket socket);
 
 /* Shut down both directions, drain what is in flight, close; ends with RING_CLOSED. With `reset` the
- * peer gets a RST (a hub that must not linger). A stale socket is ignored. */
+ * peer gets a RST (a hub that must not linger). A stale socket is ignored. What ring_wait() has returned
+ * already stands: the caller skips the events of a socket that it has closed meanwhile. */
 void ring_close(struct ring *ring, struct ring_socket socket, bool reset);
 
 /* Hand queued requests to the kernel, wait at most `timeout_ns` (0: do not wait; UINT64_MAX: no

@@ -27,7 +27,12 @@ enum slot_state {
 };
 
 /* Receiving and sending, as far as the kernel has them. */
-enum slot_receiving { RECEIVE_OFF, RECEIVE_ARMED, RECEIVE_STOPPING };
+enum slot_receiving {
+	RECEIVE_OFF,
+	RECEIVE_ARMED,   /* until further notice */
+	RECEIVE_ONCE,    /* what is there, as the end is near */
+	RECEIVE_STOPPING /* cancelled; its last completion is to come */
+};
 enum slot_sending {
 	SEND_NONE,
 	SEND_QUEUED, /* in a list of ours: the kernel has not seen it */
@@ -47,6 +52,8 @@ struct slot {
 	bool ended;                        /* RING_EOF was told */
 	bool listed;                       /* in a list of LINK_WORK */
 	uint8_t special;                   /* the backend's own: see there */
+	bool suspect;                      /* io_uring: see suspects.h */
+	bool dying; /* io_uring: the end is there, behind what is left to read */
 	/* The send under way: what is left of it, in one piece or in several. */
 	const char *data;
 	size_t left, sent;

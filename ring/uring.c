@@ -189,6 +189,18 @@ bool uring_accept(struct uring *uring, struct label label, int fd)
 	return queue(sqe, label);
 }
 
+bool uring_receive_once(struct uring *uring, struct label label, int fd)
+{
+	struct io_uring_sqe *sqe = next_request(uring);
+	if (sqe == NULL) {
+		return false;
+	}
+	io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = BUFFER_GROUP;
+	return queue(sqe, label);
+}
+
 bool uring_receive(struct uring *uring, struct label label, int fd, bool wait_first)
 {
 	struct io_uring_sqe *sqe = next_request(uring);

@@ -52,6 +52,9 @@ void uring_close(struct uring *uring); /* NULL is fine */
 /* Accept until it fails or is cancelled; descriptors come as results, closed on exec. */
 bool uring_accept(struct uring *uring, struct label label, int fd);
 
+/* Receive into one provided buffer, what is there now or comes first. */
+bool uring_receive_once(struct uring *uring, struct label label, int fd);
+
 /* Receive into provided buffers until the end, an error, or no buffer (-ENOBUFS) or room for a completion.
  * `wait_first`: data is not expected to be there yet, so do not look at once. */
 bool uring_receive(struct uring *uring, struct label label, int fd, bool wait_first);

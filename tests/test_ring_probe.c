@@ -4,6 +4,7 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -202,6 +203,44 @@ static void test_ring_replaces_a_socket_file_only_if_nobody_listens(const char *
 }
 BOTH(test_ring_replaces_a_socket_file_only_if_nobody_listens)
 
+/* A hub that is killed and comes back at once: the kernel may not have let go of its sockets yet. */
+static void test_ring_listens_where_its_killed_predecessor_did(const char *engine)
+{
+	char where[RING_ADDRESS_MAX] = "127.0.0.1:0";
+	for (unsigned round = 0; round < 5; round++) {
+		int ready[2];
+		UNIT_REQUIRE(pipe(ready) == 0);
+		fflush(stdout);
+		pid_t child = fork();
+		UNIT_REQUIRE(child >= 0);
+		if (child == 0) {
+			struct ring *ring;
+			struct ring_event events[EVENTS];
+			struct ring_options options = small_options(engine);
+			bool listens = ring_create(&options, &ring) == OK &&
+				       ring_listen(ring, where, 0600, 1, where) == OK &&
+				       ring_wait(ring, 0, events, EVENTS) >= 0;
+			ssize_t written = write(ready[1], where, sizeof(where));
+			while (listens && written > 0) {
+				ring_wait(ring, UINT64_MAX, events, EVENTS);
+			}
+			_exit(1);
+		}
+		UNIT_REQUIRE(read(ready[0], where, sizeof(where)) == sizeof(where));
+		int peer = peer_connect(where);
+		CU_ASSERT_TRUE(peer >= 0);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		struct world *world = world_of(engine);
+		CU_ASSERT_EQUAL(ring_listen(world->ring, where, 0600, 1, NULL), OK);
+		world_end(world);
+		close(peer);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+BOTH(test_ring_listens_where_its_killed_predecessor_did)
+
 static void test_ring_listening_fails_clearly(const char *engine)
 {
 	struct world *world = world_of(engine);
@@ -239,6 +278,9 @@ static void test_buffers_window_follows_the_need(void)
 	CU_ASSERT_EQUAL(given, 16); /* an idle process touches few */
 	for (unsigned i = 0; i < 10; i++) {
 		buffers_starved(&buffers);
+		buffers_starved(&buffers); /* by many at once is by one */
+		buffers_turn(&buffers, now_ns);
+		CU_ASSERT_EQUAL(buffers.window, i < 4 ? 32u << i : COUNT);
 	}
 	while (buffers_give(&buffers) >= 0) {
 		given++;
@@ -266,6 +308,7 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(test_address_reads_and_prints_what_people_write),
 	UNIT_BOTH(test_ring_unix_socket_file_has_its_mode_and_goes_with_its_listener),
 	UNIT_BOTH(test_ring_replaces_a_socket_file_only_if_nobody_listens),
+	UNIT_BOTH(test_ring_listens_where_its_killed_predecessor_did),
 	UNIT_BOTH(test_ring_listening_fails_clearly),
 	UNIT_TEST(test_buffers_window_follows_the_need),
 };

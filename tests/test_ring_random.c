@@ -221,7 +221,16 @@ static void settle(struct chaos *chaos, struct place *place)
 		}
 		act_peer_read(chaos, place);
 		one_turn(chaos);
-		UNIT_REQUIRE(ring_clock_ns() < end_ns);
+		if (ring_clock_ns() >= end_ns) {
+			printf("stuck: written %llu checked %llu given %llu read %llu sending %d "
+			       "peer %d ended %d cut %d eof %u\n",
+				(unsigned long long)place->written,
+				(unsigned long long)place->checked,
+				(unsigned long long)place->given, (unsigned long long)place->read,
+				place->memory != NULL, place->peer, place->peer_ended, place->cut,
+				place->record->eof);
+			UNIT_REQUIRE(!"in time");
+		}
 	}
 }
 

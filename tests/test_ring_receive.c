@@ -89,6 +89,38 @@ static void test_ring_peer_that_breaks_off_is_told_with_an_error(const char *eng
 }
 BOTH(test_ring_peer_that_breaks_off_is_told_with_an_error)
 
+/* The peer's last words and its RST are both there before anybody reads. */
+static void test_ring_peer_that_breaks_off_in_mid_sentence_is_told(const char *engine)
+{
+	struct world *world = world_of(engine);
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+	const char *const addresses[] = {"127.0.0.1:0", scratch_address()};
+	for (unsigned i = 0; i < 8; i++) {
+		struct record *record;
+		if (i % 4 == 0) {
+			world_listen(world, addresses[i / 4]);
+		}
+		int peer = peer_of(world, &record);
+		if (i % 2 == 0) {
+			ring_pause(world->ring, record->socket);
+		}
+		turn(world, 0);
+		turn(world, 0);
+		peer_write(peer, "last words", 10);
+		if (i % 4 < 2) {
+			setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		}
+		close(peer);
+		ring_resume(world->ring, record->socket);
+		PUMP(world, record->eof == 1);
+		CU_ASSERT_EQUAL(record->received.len, 10);
+		ring_close(world->ring, record->socket, false);
+		PUMP(world, record->closed == 1);
+	}
+	world_end(world);
+}
+BOTH(test_ring_peer_that_breaks_off_in_mid_sentence_is_told)
+
 static void test_ring_pause_holds_back_and_resume_loses_nothing(const char *engine)
 {
 	enum { BYTES = 3 * 1024 * 1024 };
@@ -351,6 +383,7 @@ BOTH(test_ring_release_of_a_paused_or_closing_socket)
 static const struct unit_test tests[] = {
 	UNIT_BOTH(test_ring_half_closed_peer_is_told_once_and_can_still_be_sent_to),
 	UNIT_BOTH(test_ring_peer_that_breaks_off_is_told_with_an_error),
+	UNIT_BOTH(test_ring_peer_that_breaks_off_in_mid_sentence_is_told),
 	UNIT_BOTH(test_ring_pause_holds_back_and_resume_loses_nothing),
 	UNIT_BOTH(test_ring_paused_socket_takes_little_and_costs_nothing),
 	UNIT_BOTH(test_ring_paused_dead_peer_does_not_spin),
