@@ -411,11 +411,31 @@ static int set_text(
 	return err;
 }
 
+/* CONFIG SET of a word that only redis.conf knows: taken without effect, as from a file, unless Redis could not
+ * change it either while it runs. */
+static int set_foreign(struct slice name, char *why)
+{
+	static const char *const fixed[] = {"daemonize", "supervised", "pidfile", "syslog-enabled",
+		"cluster-enabled", "appendfilename", "appenddirname", "always-show-logo",
+		"io-threads-do-reads"};
+	const struct foreign_directive *foreign = directive_find_foreign(name);
+	if (foreign == NULL) {
+		return unknown_directive(name, why);
+	}
+	explain(why, "%s: %s", JQ(name), foreign->sentence);
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
+		if (slice_equal_nocase(name, slice_of(fixed[i]))) {
+			return -E_NOT_ALLOWED;
+		}
+	}
+	return foreign->refused ? -E_UNSUPPORTED : OK;
+}
+
 int config_set(struct config *config, struct slice name, struct slice value, char *why)
 {
 	const struct directive *directive = directive_find(name);
 	if (directive == NULL) {
-		return unknown_directive(name, why);
+		return set_foreign(name, why);
 	}
 	if ((directive->flags & DIRECTIVE_MUTABLE) == 0) {
 		explain(why, "%s can be set at start only", directive->name);
