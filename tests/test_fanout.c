@@ -489,7 +489,7 @@ static void test_fanout_every_connection_gets_exactly_its_bytes(void)
 {
 	struct model *m = mem_zalloc(sizeof(*m));
 	m->state = unit_seed();
-	log_pool_init(&m->pool, 1, 2);
+	log_pool_init(&m->pool, 1);
 	patterns_init(&m->patterns, mark_ready);
 	for (unsigned t = 0; t < TENANTS; t++) {
 		fanout_init(&m->tenants[t].fanout, &m->pool, 0, false, NULL, mark_ready);

@@ -34,7 +34,7 @@ static unsigned segments(const struct log *log)
 static void test_log_starts_at_its_base_with_one_small_segment(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 0);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 12345);
 	CU_ASSERT_EQUAL(log->appended, 12345);
 	CU_ASSERT_EQUAL(atomic_load(&log->tail), 12345);
@@ -48,7 +48,7 @@ static void test_log_starts_at_its_base_with_one_small_segment(void)
 static void test_log_message_larger_than_any_segment_gets_its_own(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 0);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 0);
 	put_many(log, 1, 3 * LOG_SEGMENT_MAX, 1);
 	CU_ASSERT_EQUAL(segments(log), 2);
@@ -61,7 +61,7 @@ static void test_log_message_larger_than_any_segment_gets_its_own(void)
 static void test_log_runs_are_one_for_each_stretch_of_a_channel(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 0);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 0);
 	put(log, 1, "a", 1);
 	put(log, 1, "b", 1);
@@ -81,7 +81,7 @@ static void test_log_runs_are_one_for_each_stretch_of_a_channel(void)
 static void test_log_segment_is_closed_when_its_index_is_full(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 0);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 0);
 	unsigned records_max = log->last->records_max;
 	put_many(log, 1, 1, records_max);
@@ -102,7 +102,7 @@ static void test_log_segment_is_closed_when_its_index_is_full(void)
 static void test_log_view_sees_only_what_is_published(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 0);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 0);
 	struct log_view *view = log_attach(log, 0);
 	put_many(log, 1, 1000, 10);
@@ -125,7 +125,7 @@ static void test_log_view_sees_only_what_is_published(void)
 static void test_log_collect_frees_what_lies_below_every_view(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 3, 0);
+	log_pool_init(&pool, 3);
 	struct log *log = log_create(&pool, 0);
 	struct log_view *a = log_attach(log, 0);
 	struct log_view *b = log_attach(log, 2);
@@ -147,21 +147,50 @@ static void test_log_collect_frees_what_lies_below_every_view(void)
 	log_pool_finish(&pool);
 }
 
-static void test_log_pool_keeps_a_few_full_segments_and_trims_them(void)
+static unsigned spares_of_all_sizes(const struct log_pool *pool)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < LOG_SIZES; i++) {
+		count += pool->spares[i];
+	}
+	return count;
+}
+
+static void test_log_pool_keeps_a_few_segments_of_each_size_and_trims_them(void)
 {
 	struct log_pool pool;
-	log_pool_init(&pool, 1, 2);
+	log_pool_init(&pool, 1);
 	struct log *log = log_create(&pool, 0);
-	put_many(log, 1, 10000, 300);
+	put_many(log, 1, 40000, 300);
 	log_destroy(log);
-	CU_ASSERT_EQUAL(pool.spares, 2);
+	CU_ASSERT_EQUAL(pool.spares[LOG_SIZES - 1], LOG_SPARES_MAX);
 	CU_ASSERT_EQUAL(pool.bytes, 0);
+	unsigned before = spares_of_all_sizes(&pool);
 	log = log_create(&pool, 0);
-	put_many(log, 1, 10000, 60);
-	CU_ASSERT_TRUE(pool.spares < 2);
+	CU_ASSERT_EQUAL(spares_of_all_sizes(&pool), before - 1);
 	log_destroy(log);
 	log_pool_trim(&pool);
-	CU_ASSERT_EQUAL(pool.spares, 0);
+	CU_ASSERT_EQUAL(spares_of_all_sizes(&pool), 0);
+	log_pool_finish(&pool);
+}
+
+static void test_log_stays_small_while_its_readers_keep_up(void)
+{
+	struct log_pool pool;
+	log_pool_init(&pool, 1);
+	struct log *log = log_create(&pool, 0);
+	struct log_view *view = log_attach(log, 0);
+	for (unsigned i = 0; i < 5000; i++) {
+		put_many(log, 1, 1, 200);
+		log_publish(log, log->appended);
+		log_view_refresh(view);
+		log_view_settle(view);
+		log_collect(log);
+		CU_ASSERT_TRUE(pool.bytes <= 2 * LOG_SEGMENT_MIN);
+	}
+	log_detach(view);
+	free(view);
+	log_destroy(log);
 	log_pool_finish(&pool);
 }
 
@@ -285,7 +314,7 @@ static void test_log_readers_on_other_threads_get_every_byte(void)
 {
 	uint64_t seed = unit_seed();
 	struct log_pool pool;
-	log_pool_init(&pool, READERS + 1, 4);
+	log_pool_init(&pool, READERS + 1);
 	struct log *log = log_create(&pool, seed % 1000);
 	struct reader readers[READERS];
 	pthread_t threads[READERS];
@@ -323,7 +352,8 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(test_log_segment_is_closed_when_its_index_is_full),
 	UNIT_TEST(test_log_view_sees_only_what_is_published),
 	UNIT_TEST(test_log_collect_frees_what_lies_below_every_view),
-	UNIT_TEST(test_log_pool_keeps_a_few_full_segments_and_trims_them),
+	UNIT_TEST(test_log_pool_keeps_a_few_segments_of_each_size_and_trims_them),
+	UNIT_TEST(test_log_stays_small_while_its_readers_keep_up),
 	UNIT_TEST(test_log_readers_on_other_threads_get_every_byte),
 };
 

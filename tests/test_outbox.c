@@ -29,7 +29,7 @@ static void frame_open(struct frame *f)
 {
 	*f = (struct frame){.ready = 0};
 	current = f;
-	log_pool_init(&f->pool, 1, 0);
+	log_pool_init(&f->pool, 1);
 	for (unsigned i = 0; i < 2; i++) {
 		f->logs[i] = log_create(&f->pool, 100 * i);
 		f->views[i] = log_attach(f->logs[i], 0);

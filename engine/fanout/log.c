@@ -20,26 +20,40 @@ enum { RECORD_BYTES_MEAN = 96, RUN_SHARE = 2 };
 
 _Static_assert(LOG_SEGMENT_MAX < LOG_SEGMENT_OPEN, "an end is never taken for `open`");
 
-void log_pool_init(struct log_pool *pool, unsigned shards, unsigned spares_max)
+_Static_assert(LOG_SEGMENT_MIN << (LOG_SIZES - 1) == LOG_SEGMENT_MAX, "every size has its place");
+
+void log_pool_init(struct log_pool *pool, unsigned shards)
 {
 	assert(shards > 0 && shards <= LOG_SHARDS_MAX);
-	*pool = (struct log_pool){.shards = shards, .spares_max = spares_max};
+	*pool = (struct log_pool){.shards = shards};
 }
 
 void log_pool_trim(struct log_pool *pool)
 {
-	while (pool->spare != NULL) {
-		struct log_segment *segment = pool->spare;
-		pool->spare = segment->next;
-		free(segment);
+	for (unsigned i = 0; i < LOG_SIZES; i++) {
+		while (pool->spare[i] != NULL) {
+			struct log_segment *segment = pool->spare[i];
+			pool->spare[i] = segment->next;
+			free(segment);
+		}
+		pool->spares[i] = 0;
 	}
-	pool->spares = 0;
 }
 
 void log_pool_finish(struct log_pool *pool)
 {
 	assert(pool->bytes == 0);
 	log_pool_trim(pool);
+}
+
+/* The place of a size among the spares; LOG_SIZES for a segment of one large message. */
+static unsigned size_place(uint32_t size)
+{
+	unsigned place = 0;
+	while (place < LOG_SIZES && (uint32_t)LOG_SEGMENT_MIN << place != size) {
+		place++;
+	}
+	return place;
 }
 
 static size_t round_up(size_t n)
@@ -69,10 +83,11 @@ static struct log_segment *segment_allocate(struct log_pool *pool, uint32_t size
 
 static struct log_segment *segment_create(struct log_pool *pool, uint32_t size)
 {
-	struct log_segment *segment = pool->spare;
-	if (size == LOG_SEGMENT_MAX && segment != NULL) {
-		pool->spare = segment->next;
-		pool->spares--;
+	unsigned place = size_place(size);
+	struct log_segment *segment = place < LOG_SIZES ? pool->spare[place] : NULL;
+	if (segment != NULL) {
+		pool->spare[place] = segment->next;
+		pool->spares[place]--;
 	} else {
 		segment = segment_allocate(pool, size);
 	}
@@ -89,10 +104,11 @@ static void segment_destroy(struct log_pool *pool, struct log_segment *segment)
 {
 	assert(pool->bytes >= segment->size);
 	pool->bytes -= segment->size;
-	if (segment->size == LOG_SEGMENT_MAX && pool->spares < pool->spares_max) {
-		segment->next = pool->spare;
-		pool->spare = segment;
-		pool->spares++;
+	unsigned place = size_place(segment->size);
+	if (place < LOG_SIZES && pool->spares[place] < LOG_SPARES_MAX) {
+		segment->next = pool->spare[place];
+		pool->spare[place] = segment;
+		pool->spares[place]++;
 		return;
 	}
 	free(segment);
@@ -102,7 +118,6 @@ struct log *log_create(struct log_pool *pool, uint64_t base)
 {
 	struct log *log = mem_zalloc(sizeof(*log) + pool->shards * sizeof(log->views[0]));
 	log->pool = pool;
-	log->grow = LOG_SEGMENT_MIN;
 	log->first = log->last = segment_create(pool, LOG_SEGMENT_MIN);
 	log->first->number = 1;
 	log->first->base = log->appended = base;
@@ -124,18 +139,23 @@ void log_destroy(struct log *log)
 	free(log);
 }
 
-static uint32_t next_size(struct log *log, size_t len)
+/* As large as what is held back now, so that a log whose readers keep up stays in a few kilobytes that are warm in the cache, and
+ * one with a backlog is sent in long stretches. */
+static uint32_t next_size(const struct log *log, size_t len)
 {
-	uint32_t size = log->grow;
-	log->grow = size < LOG_SEGMENT_MAX / 2 ? size * 2 : LOG_SEGMENT_MAX;
+	uint64_t held = log->appended - log->first->base;
+	uint32_t size = LOG_SEGMENT_MIN;
+	while (size < held && size < LOG_SEGMENT_MAX) {
+		size *= 2;
+	}
 	return len > size ? (uint32_t)len : size;
 }
 
 /* Close the open segment and open another behind it. Readers see `next` only through `end`. */
-static void segment_turn_over(struct log *log, size_t len)
+static void segment_turn_over(struct log *log, uint32_t size)
 {
 	struct log_segment *old = log->last;
-	struct log_segment *new = segment_create(log->pool, next_size(log, len));
+	struct log_segment *new = segment_create(log->pool, size);
 	new->number = old->number + 1;
 	new->base = log->appended;
 	old->next = new;
@@ -153,7 +173,7 @@ char *log_reserve(struct log *log, size_t len)
 	struct log_segment *last = log->last;
 	if (len > last->size - (log->appended - last->base) ||
 		log->last_records == last->records_max || log->last_runs == last->runs_max) {
-		segment_turn_over(log, len);
+		segment_turn_over(log, next_size(log, len));
 		last = log->last;
 	}
 	return last->data + (log->appended - last->base);
@@ -188,6 +208,16 @@ void log_publish(struct log *log, uint64_t upto)
 	atomic_store_explicit(&log->last->records, log->last_records, memory_order_release);
 	atomic_store_explicit(&log->tail, upto, memory_order_release);
 	log->unpublished = upto < log->appended;
+}
+
+bool log_rest(struct log *log)
+{
+	assert(!log->unpublished);
+	if (log->last->size == LOG_SEGMENT_MIN || log->appended == log->last->base) {
+		return false;
+	}
+	segment_turn_over(log, LOG_SEGMENT_MIN);
+	return true;
 }
 
 size_t log_collect(struct log *log)
@@ -264,6 +294,11 @@ bool log_view_refresh(struct log_view *view)
 
 bool log_view_settle(struct log_view *view)
 {
+	const struct log_segment *seen = view->seen_segment;
+	uint32_t end = atomic_load_explicit(&seen->end, memory_order_acquire);
+	if (end != LOG_SEGMENT_OPEN && seen->base + end == view->seen) {
+		view->seen_segment = seen->next;
+	}
 	struct log_segment *low = view->low_segment;
 	while (low != view->seen_segment && low->pins[view->shard] == 0) {
 		low = low->next;

@@ -27,7 +27,13 @@
 
 #include "engine/base/bytes.h"
 
-enum { LOG_SHARDS_MAX = 64, LOG_SEGMENT_MIN = 4096, LOG_SEGMENT_MAX = 256 * 1024 };
+enum {
+	LOG_SHARDS_MAX = 64,
+	LOG_SEGMENT_MIN = 4096,
+	LOG_SEGMENT_MAX = 256 * 1024,
+	LOG_SIZES = 7,     /* of segments: each twice the one before */
+	LOG_SPARES_MAX = 8 /* segments of a size that are kept for the next log */
+};
 #define LOG_SEGMENT_OPEN UINT32_MAX
 
 /* What one message is, for those who walk the log. The numbers are the writer's own (channels, streams). */
@@ -65,10 +71,10 @@ struct log_segment {
 	char *data;
 };
 
-/* Segments of full size that are between two uses, and the account of all log memory of a shard. */
+/* Segments that are between two uses, by size, and the account of all log memory of a shard. */
 struct log_pool {
-	struct log_segment *spare;
-	unsigned spares, spares_max;
+	struct log_segment *spare[LOG_SIZES];
+	unsigned spares[LOG_SIZES];
 	unsigned shards;
 	size_t bytes; /* allocated by all logs of this pool's shard, spares not counted */
 };
@@ -82,7 +88,6 @@ struct log {
 	_Atomic uint64_t tail;            /* the published one */
 	uint64_t records_appended;        /* since the start: the messages' own numbers */
 	uint32_t last_runs, last_records; /* of the open segment, unpublished included */
-	uint32_t grow;                    /* the next segment's size */
 	bool unpublished;
 	unsigned views_count;
 	struct log_view *views[]; /* by shard, pool->shards of them */
@@ -102,7 +107,7 @@ struct log_view {
 	bool left; /* its shard has sent it back to the owner */
 };
 
-void log_pool_init(struct log_pool *pool, unsigned shards, unsigned spares_max);
+void log_pool_init(struct log_pool *pool, unsigned shards);
 void log_pool_finish(struct log_pool *pool);
 void log_pool_trim(struct log_pool *pool); /* gives the spares back to the system */
 
@@ -118,6 +123,10 @@ void log_commit(struct log *log, size_t len, const struct log_mark *mark);
 
 /* Publish what was appended; with `upto` less than `appended` only that far (appendfsync always). */
 void log_publish(struct log *log, uint64_t upto);
+
+/* Nothing was appended for a while: go on in a segment of the smallest size, so that the large one can be freed once its readers have
+ * left it. Only when all is published. False: it is small already. */
+bool log_rest(struct log *log);
 
 /* Free what no view needs any more. Returns the bytes freed. */
 size_t log_collect(struct log *log);

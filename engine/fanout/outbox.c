@@ -626,6 +626,21 @@ void view_advance(struct log_view *view, void (*ready)(struct outbox *outbox))
 	}
 }
 
+void view_rest(struct log_view *view)
+{
+	struct cursor *cursor = view->waiting;
+	if (cursor == NULL) {
+		return;
+	}
+	do {
+		struct place place = cursor->at;
+		if (place_turn_over(&place)) {
+			cursor_move(cursor, &place);
+		}
+		cursor = cursor->next;
+	} while (cursor != view->waiting);
+}
+
 bool outbox_idle(const struct outbox *outbox)
 {
 	return outbox->flight == FLIGHT_NONE && outbox->owed_count == 0 && outbox->behind == NULL;

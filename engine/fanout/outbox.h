@@ -95,6 +95,9 @@ bool cursor_ignore(struct cursor *cursor, uint32_t channel);
 /* Load the log's tail; if it moved all waiting cursors are behind now, and `ready` is called for the outbox of each. */
 void view_advance(struct log_view *view, void (*ready)(struct outbox *outbox));
 
+/* The log rests: cursors that wait at the end of a closed segment step into the next, and the old one may be freed. */
+void view_rest(struct log_view *view);
+
 /* The next stretch to send, in at most `pieces_max` pieces; 0: nothing is owed, or it is held. Not while something is in flight.
  * units: at most `bytes_max` bytes; a message of a log is never cut, so one that is larger goes alone. */
 unsigned outbox_next(struct outbox *outbox, struct iovec *pieces, unsigned pieces_max,

@@ -490,6 +490,17 @@ void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice n
 	channel_create(fanout, kind, name, number);
 }
 
+void fanout_rest(struct fanout *fanout)
+{
+	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
+		struct log *log = fanout->logs[encoding];
+		struct log_view *view = fanout->views[encoding];
+		if (log != NULL && view != NULL && !log->unpublished && log_rest(log)) {
+			view_rest(view);
+		}
+	}
+}
+
 bool fanout_unused(const struct fanout *fanout)
 {
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {

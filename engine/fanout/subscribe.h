@@ -103,6 +103,8 @@ void fanout_return(struct fanout *fanout, enum channel_kind kind, struct slice n
 bool fanout_knows(const struct fanout *fanout, enum channel_kind kind, struct slice name);
 void fanout_borrow(struct fanout *fanout, enum channel_kind kind, struct slice name,
 	uint32_t number, struct log_view *const views[ENC_LINE]);
+/* Nothing has happened for a while: large segments are given back. */
+void fanout_rest(struct fanout *fanout);
 /* Nothing of it is in use, by this shard or another. */
 bool fanout_unused(const struct fanout *fanout);
 uint64_t fanout_backlog(const struct fanout *fanout);

@@ -25,14 +25,10 @@
 #include "engine/hub/tenant.h"
 #include "engine/redis/commands.h"
 
-enum {
-	EVENTS_A_TURN = 512,
-	EXPIRE_A_TURN = 200,
-	POOL_SPARES_MAX = 8,
-	REPLY_KEEP_BYTES = 64 * 1024
-};
+enum { EVENTS_A_TURN = 512, EXPIRE_A_TURN = 200, REPLY_KEEP_BYTES = 64 * 1024 };
 #define MS_NS           UINT64_C(1000000)
 #define LIMITS_NS       (100 * MS_NS)
+#define REST_NS         (1000 * MS_NS)
 #define CACHE_NS        (1000 * MS_NS)
 #define LIMITS_STEP_MIN (64u * 1024)
 #define LIMITS_STEP_MAX (4u * 1024 * 1024)
@@ -72,6 +68,22 @@ static void limits_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 	struct shard *shard = shard_of(timer, offsetof(struct shard, limits_timer));
 	(void)now_ns;
 	check_limits(shard);
+}
+
+/* A quiet second: what the busy time left behind goes back to the system. */
+static void rest_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
+{
+	struct shard *shard = shard_of(timer, offsetof(struct shard, rest_timer));
+	if (shard->published_at_rest != shard->stats.published) {
+		shard->published_at_rest = shard->stats.published;
+		wheel_set(shard->wheel, timer, now_ns + REST_NS);
+		return;
+	}
+	for (struct tenant *tenant = shard->tenants; tenant != NULL; tenant = tenant->hh.next) {
+		fanout_rest(&tenant->fanout);
+		tenant_touch(tenant);
+	}
+	log_pool_trim(&shard->pool);
 }
 
 static void save_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
@@ -125,7 +137,33 @@ static bool save_each_turn(const struct shard *shard)
 	return shard->config->appendfsync == STORE_FSYNC_ALWAYS;
 }
 
-/* Collect what changed and hand it over. A full queue is tried again later: changes coalesce meanwhile. */
+static struct store_batch *collect_changes(const struct shard *shard)
+{
+	struct store_batch *batch = store_batch_create();
+	for (struct tenant *tenant = shard->tenants; tenant != NULL; tenant = tenant->hh.next) {
+		if (tenant->replication != NULL && replication_dirty(tenant->replication)) {
+			replication_collect(tenant->replication, batch);
+		}
+	}
+	return batch;
+}
+
+/* Hand over a batch: the one that found the queue full, else what changed. False: the queue is full; the batch stays, and
+ * what changes meanwhile comes, merged, with the one behind it. */
+static bool submit(struct shard *shard)
+{
+	uint64_t number = 0;
+	shard->batch = shard->batch != NULL ? shard->batch : collect_changes(shard);
+	if (store_submit(shard->store, shard->index, shard->batch, &number) != OK) {
+		wheel_set(shard->wheel, &shard->save_timer, shard->now.mono_ns + LIMITS_NS);
+		return false;
+	}
+	assert(number == shard->submitted + 1);
+	shard->submitted = number;
+	shard->batch = NULL;
+	return true;
+}
+
 static void save(struct shard *shard)
 {
 	if (!shard->unsaved) {
@@ -139,24 +177,19 @@ static void save(struct shard *shard)
 		return;
 	}
 	shard->save_due = false;
-	if (shard->batch == NULL) {
-		shard->batch = store_batch_create();
-		for (struct tenant *tenant = shard->tenants; tenant != NULL;
-			tenant = tenant->hh.next) {
-			if (tenant->replication != NULL && replication_dirty(tenant->replication)) {
-				replication_collect(tenant->replication, shard->batch);
-			}
-		}
+	bool left_over = shard->batch != NULL;
+	if (submit(shard) && (!left_over || submit(shard))) {
+		shard->unsaved = false;
 	}
-	uint64_t number = 0;
-	if (store_submit(shard->store, shard->index, shard->batch, &number) != OK) {
-		wheel_set(shard->wheel, &shard->save_timer, shard->now.mono_ns + LIMITS_NS);
-		return; /* the batch stays, and what it holds will be submitted with its number */
+}
+
+uint64_t shard_wait_number(const struct shard *shard)
+{
+	if (!save_each_turn(shard)) {
+		return 0;
 	}
-	assert(number == shard->submitted + 1);
-	shard->submitted = number;
-	shard->batch = NULL;
-	shard->unsaved = false;
+	uint64_t number = shard->submitted + shard->unsaved + (shard->batch != NULL);
+	return number > shard->durable ? number : 0;
 }
 
 static void release_held(struct shard *shard)
@@ -222,8 +255,7 @@ static void look_at_touched(struct shard *shard)
 
 static void announce_touched(struct shard *shard)
 {
-	uint64_t number = save_each_turn(shard) ? shard->submitted + shard->unsaved : 0;
-	number = number > shard->durable ? number : 0;
+	uint64_t number = shard_wait_number(shard);
 	for (struct tenant *tenant = shard->touched; tenant != NULL;
 		tenant = tenant->next_touched) {
 		tenant_announce(tenant, number);
@@ -273,6 +305,10 @@ static void relieve(struct shard *shard)
 					      : shard->limits_checked_bytes;
 	if (shard->pool.bytes > shard->limits_step_bytes) {
 		shard_watch_limits(shard);
+	}
+	if (shard->published_at_rest != shard->stats.published &&
+		!wheel_is_set(&shard->rest_timer)) {
+		wheel_set(shard->wheel, &shard->rest_timer, shard->now.mono_ns + REST_NS);
 	}
 	if (shard->paused == NULL || shard->pool.bytes > max - max / 8) {
 		return;
@@ -481,13 +517,14 @@ int shard_init(struct shard *shard, struct hub *hub, unsigned index, struct conf
 	shard->now = ring_now(shard->ring);
 	shard->wheel = wheel_create(shard->now.mono_ns);
 	shard->conns = mem_zalloc(shard->conns_max * sizeof(struct conn *));
-	log_pool_init(&shard->pool, hub->shards_count, POOL_SPARES_MAX);
+	log_pool_init(&shard->pool, hub->shards_count);
 	patterns_init(&shard->patterns, conn_ready);
 	shard->processes = processes_create(SHARD_PROCESSES_MAX);
 	shard->cache = cache_create(
 		(size_t)config->maxmemory_bytes, (enum cache_policy)config->maxmemory_policy);
 	shard->cache_timer.expired = cache_timer_expired;
 	shard->limits_timer.expired = limits_timer_expired;
+	shard->rest_timer.expired = rest_timer_expired;
 	shard->save_timer.expired = save_timer_expired;
 	shard->env = (struct redis_env){.ops = hub_redis_ops(),
 		.hub = shard,

@@ -78,7 +78,8 @@ struct shard {
 	struct resp_limits resp_limits, stranger_limits;
 	struct line_options line_options;
 	struct bytes reply; /* where verbs and sessions write before it is put in order */
-	struct wheel_timer cache_timer, limits_timer, save_timer;
+	struct wheel_timer cache_timer, limits_timer, save_timer, rest_timer;
+	uint64_t published_at_rest;  /* stats.published when memory was last given back */
 	size_t limits_checked_bytes; /* of logs, when all were checked last */
 	size_t limits_step_bytes;    /* checked again when they have grown by so much */
 	size_t input_bytes;          /* of all requests under way */
@@ -108,6 +109,10 @@ void shard_finish(struct shard *shard);
 
 /* One turn. False: everything is closed after shard_stop(), or the ring is broken. */
 bool shard_turn(struct shard *shard);
+
+/* With appendfsync always: the batch that has to be durable before what was said until now is announced, or acknowledged. 0:
+ * nothing has to wait. */
+uint64_t shard_wait_number(const struct shard *shard);
 
 /* Have everybody's client-output-buffer-limit checked in a moment. */
 void shard_watch_limits(struct shard *shard);
