@@ -31,8 +31,14 @@ struct config_limit {
 	int64_t hard_bytes, soft_bytes, soft_ms;
 };
 
-/* maxmemory-policy, in the order of its words. */
-enum config_policy { CONFIG_NOEVICTION, CONFIG_ALLKEYS_LRU, CONFIG_VOLATILE_TTL };
+/* maxmemory-policy, in the order of its words; the same as enum cache_policy's. */
+enum config_policy {
+	CONFIG_NOEVICTION,
+	CONFIG_ALLKEYS_LRU,
+	CONFIG_VOLATILE_TTL,
+	CONFIG_VOLATILE_LRU,
+	CONFIG_ALLKEYS_RANDOM
+};
 
 /* What the directives say. Numbers are in range, strings never NULL ("" where nothing is set).
  * owner: config_init() to config_finish(); a string lives until the next config_set() of its

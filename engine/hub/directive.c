@@ -22,7 +22,8 @@ enum { KB = 1024, MB = 1024 * KB, PATH_LENGTH_MAX = 4095, SOCKET_PATH_MAX = 107 
 static const char *const engine_words[] = {"auto", "uring", "epoll", NULL};
 static const char *const store_words[] = {"rocksdb", "none", NULL};
 static const char *const fsync_words[] = {"always", "everysec", "no", NULL};
-static const char *const policy_words[] = {"noeviction", "allkeys-lru", "volatile-ttl", NULL};
+static const char *const policy_words[] = {
+	"noeviction", "allkeys-lru", "volatile-ttl", "volatile-lru", "allkeys-random", NULL};
 static const char *const level_words[] = {"debug", "verbose", "notice", "warning", NULL};
 
 #define AT(field) offsetof(struct config, field)
@@ -107,7 +108,7 @@ static const struct directive table[] = {
 {"Memory", "maxmemory", BYTES, MUTABLE, AT(maxmemory_bytes), "64mb", 0, 1024 * GB, NULL,
  "Memory of the cache (SET and GET), keys and overhead included; 0 keeps none."},
 {NULL, "maxmemory-policy", WORD, MUTABLE, AT(maxmemory_policy), "volatile-ttl", 0, 0, policy_words,
- "What goes when the cache is full: noeviction refuses the SET, allkeys-lru drops the least used, volatile-ttl what expires first."},
+ "What goes when the cache is full: noeviction refuses the SET, volatile-ttl drops what expires first, allkeys-lru and volatile-lru what was not used for longest (of all, or of what expires), allkeys-random any."},
 {NULL, "log-bytes-max", BYTES, MUTABLE, AT(log_bytes_max), "1gb", 16 * MB, 1024 * GB, NULL,
  "Memory of all that was published and not yet sent to the slowest subscriber, over all homeservers."},
 {NULL, "client-output-buffer-limit", LIMITS, MUTABLE, AT(client_output_buffer_limit),

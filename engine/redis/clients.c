@@ -2,7 +2,8 @@
  *
  * Called through the table. What a connection looks like from outside is gathered by the hub into struct client_facts; here
  * it becomes Redis' line of key=value pairs, with ours behind (lag, transport, full name). A connection that
- * does not speak RESP has its line too, with the fields that it has.
+ * does not speak RESP has its line too, with the fields that it has. `omem` is what the client has not been sent
+ * yet: replies, and what lies in the logs before its cursors.
  *
  * Not done: CLIENT PAUSE and TRACKING. A hub that holds its clients back, or announces keys, has no use here; both are refused
  * in a sentence instead of being accepted and ignored.
@@ -79,7 +80,7 @@ static void print_resp(const struct client_facts *facts, struct bytes *out)
 	bytes_printf(out,
 		" multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s"
 		" user=default redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s",
-		multi_bytes(client), facts->output_bytes, facts->memory_bytes,
+		multi_bytes(client), facts->output_bytes + facts->lag_bytes, facts->memory_bytes,
 		client->last_command == NULL ? "NULL" : client->last_command, client->resp,
 		SLICE_ARG(client->lib_name), SLICE_ARG(client->lib_ver));
 }
