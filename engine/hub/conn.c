@@ -543,12 +543,17 @@ void conn_resume(struct conn *conn)
 	}
 }
 
+void conn_wait_for_disk(struct conn *conn)
+{
+	uint64_t number = shard_wait_number(conn->shard);
+	conn->saved_number = number > 0 ? number : conn->saved_number;
+}
+
 /* With appendfsync always: what it is answered from now on waits for what it has changed. */
 static void note_saved_number(struct conn *conn)
 {
-	struct shard *shard = conn->shard;
-	if (shard->unsaved && shard->config->appendfsync == STORE_FSYNC_ALWAYS) {
-		conn->saved_number = shard->submitted + 1;
+	if (conn->shard->unsaved) {
+		conn_wait_for_disk(conn);
 	}
 }
 
@@ -760,7 +765,9 @@ static void run_line(struct conn *conn, struct slice line)
 	}
 	tenant_touch(conn->line.tenant);
 	shard->unsaved = shard->unsaved || replication_dirty(conn->line.tenant->replication);
-	note_saved_number(conn);
+	if (!slice_starts(line, SLICE("PING"))) {
+		conn_wait_for_disk(conn);
+	}
 	if (shard->reply.len > 0) {
 		tenant_settle(conn->line.tenant);
 	}

@@ -134,6 +134,9 @@ void conn_resume(struct conn *conn);
 struct slice conn_full_name(struct conn *conn);
 void conn_renamed(struct conn *conn);
 
+/* What it said is announced when it is durable (appendfsync always): what it is answered from now on waits as long. */
+void conn_wait_for_disk(struct conn *conn);
+
 /* Who speaks, for the handler. */
 struct origin conn_origin(struct conn *conn);
 

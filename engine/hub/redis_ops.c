@@ -35,6 +35,7 @@ static int op_publish(void *hub, struct client *client, bool sharded, struct sli
 	}
 	struct origin origin = conn_origin(conn);
 	int error = tenant_publish(shard, &origin, sharded, channel, payload, receivers);
+	conn_wait_for_disk(conn);
 	*why = error == OK ? NULL : err_text(error);
 	return error;
 }

@@ -159,8 +159,10 @@ static void answer_when_durable(
 	struct shard *shard, unsigned to, const struct published *published, struct slice text)
 {
 	struct late_reply *late = mem_zalloc(sizeof(*late) + text.len);
-	*late = (struct late_reply){
-		.number = shard->submitted + 1, .to = to, .published = *published, .len = text.len};
+	*late = (struct late_reply){.number = shard_wait_number(shard),
+		.to = to,
+		.published = *published,
+		.len = text.len};
 	memcpy(late->text, text.data, text.len);
 	if (shard->late == NULL) {
 		shard->late = late;
@@ -205,7 +207,7 @@ static void on_publish(struct shard *shard, unsigned from, struct slice note)
 	}
 	text[len++] = '\r';
 	text[len++] = '\n';
-	if (shard->unsaved && shard->config->appendfsync == STORE_FSYNC_ALWAYS) {
+	if (shard_wait_number(shard) > 0) {
 		answer_when_durable(shard, from, &published, (struct slice){text, len});
 	} else {
 		answer(shard, from, &published, (struct slice){text, len});
