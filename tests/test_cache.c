@@ -160,6 +160,23 @@ static void model_step(struct model *model, struct cache *cache, uint64_t *state
 	}
 }
 
+/* What has expired is gone, all of it and nothing else. */
+static void compare_counts(struct model *model, struct cache *cache, int64_t now_ms)
+{
+	CU_ASSERT(cache_expire(cache, now_ms, 100000) >= now_ms);
+	for (int db = 0; db < DBS; db++) {
+		size_t count = 0;
+		size_t expiring = 0;
+		for (unsigned k = 0; k < KEYS; k++) {
+			bool there = model->keys[db][k].there;
+			count += there ? 1 : 0;
+			expiring += there && model->keys[db][k].expiry_ms != CACHE_NO_EXPIRY;
+		}
+		CU_ASSERT_EQUAL_FATAL(cache_count(cache, db), count);
+		CU_ASSERT_EQUAL_FATAL(cache_count_volatile(cache, db), expiring);
+	}
+}
+
 static void test_cache_behaves_like_a_plain_array(void)
 {
 	static struct model model;
@@ -173,6 +190,9 @@ static void test_cache_behaves_like_a_plain_array(void)
 		model_step(&model, cache, &state, now_ms);
 		if (step % 64 == 0) {
 			cache_expire(cache, now_ms, (unsigned)(unit_random(&state) % 8));
+		}
+		if (step % 500 == 0) {
+			compare_counts(&model, cache, now_ms);
 		}
 	}
 	cache_flush(cache, -1);

@@ -110,6 +110,18 @@ static void test_resp_strangers_have_stricter_limits(void)
 	CU_ASSERT_STRING_EQUAL(parse(&strange, slice_of("*1\r\n$4\r\nPING\r\n")), "[PING]14");
 }
 
+static void test_resp_limits_hold_however_a_request_arrives(void)
+{
+	struct resp_limits small = usual;
+	small.args_max = 2;
+	small.bulk_bytes_max = 3;
+	CU_ASSERT_STRING_EQUAL(parse(&small, slice_of("*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n")),
+		"!Protocol error: invalid multibulk length");
+	CU_ASSERT_STRING_EQUAL(parse(&small, slice_of("*1\r\n$4\r\nPING\r\n")),
+		"!Protocol error: invalid bulk length");
+	CU_ASSERT_STRING_EQUAL(parse(&small, slice_of("*1\r\n$3\r\nabc\r\n")), "[abc]13");
+}
+
 static void test_resp_lines_without_an_end_are_refused_at_their_limit(void)
 {
 	static char text[70 * 1024];
@@ -364,6 +376,7 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(test_resp_requests_of_both_kinds_are_parsed),
 	UNIT_TEST(test_resp_malformed_requests_are_refused_in_redis_words),
 	UNIT_TEST(test_resp_strangers_have_stricter_limits),
+	UNIT_TEST(test_resp_limits_hold_however_a_request_arrives),
 	UNIT_TEST(test_resp_lines_without_an_end_are_refused_at_their_limit),
 	UNIT_TEST(test_resp_a_huge_announcement_takes_no_memory),
 	UNIT_TEST(test_resp_requests_survive_every_way_of_being_cut),
