@@ -1,4 +1,5 @@
-/* A hub small enough for the tests of the verbs: connections in an array, subscriptions in a list, publishing counts.
+/* A hub small enough for the tests of the verbs: connections in an array, subscriptions in a list,
+ * publishing counts.
  *
  *     struct frame f;
  *     frame_init(&f);

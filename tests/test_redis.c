@@ -1,4 +1,5 @@
-/* The verbs, as clients see them: replies to the byte, errors in Redis' words, state that changes. */
+/* The verbs, as clients see them: replies to the byte, errors in Redis' words, state that
+ * changes. */
 #include "tests/redis_frame.h"
 
 #define EXPECT(reply, ...) frame_expect(&f, c, reply, __VA_ARGS__, NULL)

@@ -1,16 +1,18 @@
 /* The cache over its keyspaces: expiry, limit, eviction, watches.
  *
- * Called by the verbs on keys, and by the hub's timer through redis_expire(); calls keyspace.c. A database number
- * is a keyspace, made at its first key. What has expired is gone for every caller from that very millisecond, whether
- * its memory has come back or not.
+ * Called by the verbs on keys, and by the hub's timer through redis_expire(); calls keyspace.c. A
+ * database number is a keyspace, made at its first key. What has expired is gone for every caller
+ * from that very millisecond, whether its memory has come back or not.
  *
- * The limit holds for what the keyspaces take together. A write makes room first: by policy it evicts at most
- * EVICT_MIN entries and as many as its own size can stand for; a limit that was lowered by much is reached over many
- * writes. LRU is by sampling: of a few entries, going round the table, the one that was not touched for longest
- * goes, which costs no memory for links and comes near enough.
+ * The limit holds for what the keyspaces take together. A write makes room first: by policy it
+ * evicts at most EVICT_MIN entries and as many as its own size can stand for; a limit that was
+ * lowered by much is reached over many writes. LRU is by sampling: of a few entries, going round
+ * the table, the one that was not touched for longest goes, which costs no memory for links and
+ * comes near enough.
  *
- * A flushed keyspace is set aside and freed a little at a time, so FLUSHALL takes no longer with a million keys.
- * Watches exist only while somebody WATCHes; without them they cost one comparison a write.
+ * A flushed keyspace is set aside and freed a little at a time, so FLUSHALL takes no longer with a
+ * million keys. Watches exist only while somebody WATCHes; without them they cost one comparison a
+ * write.
  */
 #include "engine/redis/cache.h"
 
@@ -206,7 +208,8 @@ bool cache_exists(struct cache *cache, int db, struct slice key, int64_t now_ms)
 	return find(cache, db, key, now_ms) != NULL;
 }
 
-/* The least recent of a few entries of one keyspace, or what expires first; NULL when it has none. */
+/* The least recent of a few entries of one keyspace, or what expires first; NULL when it has
+ * none. */
 static struct entry *victim_of(struct cache *cache, struct keyspace *keyspace, uint32_t now_ds)
 {
 	enum cache_policy policy = cache->stats.policy;
@@ -257,8 +260,8 @@ static void bury_some(struct cache *cache)
 	}
 }
 
-/* Evict until `more` bytes fit, at most `most` entries. True when they fit, or when room is being made for them faster
- * than they take it. */
+/* Evict until `more` bytes fit, at most `most` entries. True when they fit, or when room is being
+ * made for them faster than they take it. */
 static bool make_room(struct cache *cache, size_t more, size_t most, int64_t now_ms)
 {
 	size_t max = cache->stats.memory_bytes_max;

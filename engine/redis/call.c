@@ -1,6 +1,7 @@
 /* What the verbs have in common: errors, small replies, arguments.
  *
- * Called by every verb, calls the framing and the cache. The sentences are Redis', since clients match on them.
+ * Called by every verb, calls the framing and the cache. The sentences are Redis', since clients
+ * match on them.
  */
 #include "engine/redis/call.h"
 

@@ -22,7 +22,8 @@ struct call {
 /* Run the verb, and count it. */
 void call_execute(struct call *call);
 
-/* An error reply, counted by its first word; `text` without the leading dash: "ERR syntax error". */
+/* An error reply, counted by its first word; `text` without the leading dash: "ERR syntax
+ * error". */
 void call_error(struct call *call, const char *text);
 void call_errorf(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void call_syntax_error(struct call *call);
@@ -36,8 +37,8 @@ void call_help(struct call *call, const char *const *lines, unsigned count);
 
 /* Is argument `i` this word, in any case? */
 bool call_is(const struct call *call, unsigned i, const char *word);
-/* Argument `i` as an integer; false: not one, and the client has been told so (`error` NULL: in the usual
- * words). */
+/* Argument `i` as an integer; false: not one, and the client has been told so (`error` NULL: in the
+ * usual words). */
 bool call_i64(struct call *call, unsigned i, int64_t *out, const char *error);
 /* A database number. */
 bool call_db(struct call *call, unsigned i, int *out);

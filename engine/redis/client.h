@@ -26,14 +26,14 @@ struct client {
 	bool close_after_reply; /* QUIT, a protocol error, CLIENT KILL of itself */
 	bool close_now;         /* an HTTP request in disguise: close without a word */
 	bool no_evict, no_touch;
-	bool executing; /* EXEC runs: PUBLISH is to be answered at once, its reply stands in the middle of others */
+	bool executing; /* EXEC runs: a reply of PUBLISH stands in the middle of others */
 	enum reply_mode reply_mode;
 	int db;                         /* SELECT */
 	struct slice name;              /* CLIENT SETNAME; owned (malloc), empty at first */
 	struct slice lib_name, lib_ver; /* the same, CLIENT SETINFO */
 	int64_t created_ms, active_ms;  /* wall clock */
-	size_t query_bytes; /* received and not handled yet, the request under way included; the hub's */
-	uint64_t commands;                 /* so far */
+	size_t query_bytes; /* received, not yet handled, with the request under way; the hub's */
+	uint64_t commands;  /* so far */
 	const char *last_command;          /* the table's name, static; NULL at first */
 	unsigned subscriptions[SUB_KINDS]; /* kept by the hub */
 	struct client_multi *multi;        /* MULTI's queue and WATCH's keys; NULL mostly */
@@ -69,8 +69,8 @@ struct redis_ops {
 	 *         (-MISCONF to the client). */
 	int (*publish)(void *hub, struct client *client, bool shard, struct slice channel,
 		struct slice payload, int64_t *receivers, const char **why);
-	/* Publish something of the hub's own, a keyspace notification: nobody waits for an answer. NULL: there
-	 * are none. */
+	/* Publish something of the hub's own, a keyspace notification: nobody waits for an answer.
+	 * NULL: there are none. */
 	void (*announce)(void *hub, struct slice channel, struct slice payload);
 	/* Subscribe and unsubscribe change client->subscriptions. Return 1 when something changed,
 	 * 0 when it was so already. errors: -E_FULL. */

@@ -1,12 +1,13 @@
 /* CLIENT.
  *
- * Called through the table. What a connection looks like from outside is gathered by the hub into struct client_facts; here
- * it becomes Redis' line of key=value pairs, with ours behind (lag, transport, full name). A connection that
- * does not speak RESP has its line too, with the fields that it has. `omem` is what the client has not been sent
- * yet: replies, and what lies in the logs before its cursors.
+ * Called through the table. What a connection looks like from outside is gathered by the hub into
+ * struct client_facts; here it becomes Redis' line of key=value pairs, with ours behind (lag,
+ * transport, full name). A connection that does not speak RESP has its line too, with the fields
+ * that it has. `omem` is what the client has not been sent yet: replies, and what lies in the logs
+ * before its cursors.
  *
- * Not done: CLIENT PAUSE and TRACKING. A hub that holds its clients back, or announces keys, has no use here; both are refused
- * in a sentence instead of being accepted and ignored.
+ * Not done: CLIENT PAUSE and TRACKING. A hub that holds its clients back, or announces keys, has no
+ * use here; both are refused in a sentence instead of being accepted and ignored.
  */
 #include "engine/redis/clients.h"
 
@@ -21,7 +22,8 @@ static const char *type_of(const struct client *client)
 	return client != NULL && client_is_subscriber(client) ? "pubsub" : "normal";
 }
 
-/* The types that Redis knows, of which two exist here. False: no such word, the client has been told. */
+/* The types that Redis knows, of which two exist here. False: no such word, the client has been
+ * told. */
 static bool type_argument(struct call *call, unsigned i, const char **type)
 {
 	static const char *const types[] = {"normal", "pubsub", "replica", "master"};

@@ -1,13 +1,13 @@
 /* The way of a request: find the verb, ask whether it may run, run it or queue it.
  *
- * Called by the hub for every RESP request. The questions come in Redis' order, because which error a client sees
- * first is part of the protocol:
+ * Called by the hub for every RESP request. The questions come in Redis' order, because which error
+ * a client sees first is part of the protocol:
  *
- *     known? ─▶ number of arguments? ─▶ authenticated? ─▶ room in the cache? ─▶ not a RESP2 subscriber?
- *                                                                 ─▶ MULTI open? queue it : run it
+ *     known? ─▶ number of arguments? ─▶ authenticated? ─▶ room in the cache?
+ *            ─▶ not a RESP2 subscriber? ─▶ MULTI open? queue it : run it
  *
- * A reply that CLIENT REPLY silences is written like any other and taken back at the end, so that no verb needs to know.
- * Pub/sub's own messages are never silenced.
+ * A reply that CLIENT REPLY silences is written like any other and taken back at the end, so that
+ * no verb needs to know. Pub/sub's own messages are never silenced.
  *
  * Not done: nothing is logged here. Arguments are passwords, tokens and people's messages.
  */
@@ -126,8 +126,8 @@ static bool arity_fits(const struct verb *verb, unsigned argc)
 	return verb->arity > 0 ? argc == (unsigned)verb->arity : argc >= (unsigned)-verb->arity;
 }
 
-/* Does it need room in the cache? EXEC does where a queued verb does; while MULTI is open everything that
- * may be queued does, so that the queue does not grow when there is no room. */
+/* Does it need room in the cache? EXEC does where a queued verb does; while MULTI is open
+ * everything that may be queued does, so that the queue does not grow when there is no room. */
 static bool needs_room(const struct call *call)
 {
 	const struct verb *verb = call->verb;

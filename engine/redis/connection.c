@@ -1,8 +1,8 @@
 /* A connection's own state.
  *
- * Called through the table. Whether a password is right is the hub's to say, in constant time; here it is passed on
- * and forgotten. HELLO's answer has the fields and the values that Redis gives: clients read `server` and `version`
- * to decide what they may send.
+ * Called through the table. Whether a password is right is the hub's to say, in constant time; here
+ * it is passed on and forgotten. HELLO's answer has the fields and the values that Redis gives:
+ * clients read `server` and `version` to decide what they may send.
  */
 #include "engine/redis/connection.h"
 

@@ -1,7 +1,8 @@
 /* Times to live.
  *
- * Called through the table, and by SET and GETEX for their options. Everything is kept as the wall clock's milliseconds at
- * which the key is gone. A time that lies in the past deletes the key at once.
+ * Called through the table, and by SET and GETEX for their options. Everything is kept as the wall
+ * clock's milliseconds at which the key is gone. A time that lies in the past deletes the key at
+ * once.
  */
 #include "engine/redis/expiry.h"
 

@@ -16,8 +16,8 @@ void expiry_expiretime(struct call *call);
 void expiry_pexpiretime(struct call *call);
 void expiry_persist(struct call *call);
 
-/* The time in argument `i`, in seconds or milliseconds, from now or absolute, as wall-clock ms. False: not a time above 0
- * that fits, and the client has been told. For SET, GETEX and SETEX. */
+/* The time in argument `i`, in seconds or milliseconds, from now or absolute, as wall-clock ms.
+ * False: not a time above 0 that fits, and the client has been told. For SET, GETEX and SETEX. */
 bool expiry_argument(
 	struct call *call, unsigned i, bool seconds, bool absolute, int64_t *expiry_ms);
 

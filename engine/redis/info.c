@@ -1,16 +1,17 @@
 /* INFO.
  *
- * Called by the verb of that name. The sections and field names are those that monitoring programs read from Redis; what has
- * no meaning here (RDB, AOF, replicas) has the value of a server that does not use it. Numbers come from the hub
- * (struct redis_facts), the cache and the verbs' counts. millrace's own sections come behind, from the hub.
+ * Called by the verb of that name. The sections and field names are those that monitoring programs
+ * read from Redis; what has no meaning here (RDB, AOF, replicas) has the value of a server that
+ * does not use it. Numbers come from the hub (struct redis_facts), the cache and the verbs' counts.
+ * millrace's own sections come behind, from the hub.
  *
  *     INFO                 the default sections
  *     INFO all             and commandstats
  *     INFO everything      and the hub's own
  *     INFO name …          these ones
  *
- * Not done: time spent by verb. Commandstats has the fields with 0, since readers of it expect them; background
- * processes with their CPU time are in the metrics.
+ * Not done: time spent by verb. Commandstats has the fields with 0, since readers of it expect
+ * them; background processes with their CPU time are in the metrics.
  */
 #include "engine/redis/info.h"
 

@@ -1,7 +1,8 @@
 /* COMMAND: the table about itself.
  *
- * Called through the table; reads it. Client libraries ask for flags and key positions to route by, redis-cli for the documentation
- * behind its hints. Form and order of the fields are Redis' own; what is a set or a map in RESP3 is an array in RESP2.
+ * Called through the table; reads it. Client libraries ask for flags and key positions to route by,
+ * redis-cli for the documentation behind its hints. Form and order of the fields are Redis' own;
+ * what is a set or a map in RESP3 is an array in RESP2.
  */
 #include "engine/redis/introspect.h"
 
@@ -172,7 +173,8 @@ static void put_key_spec(
 	resp_put_integer(out, 0);
 }
 
-/* The specification of each kind of key: a verb with a bar in its flags has two keys of one each. */
+/* The specification of each kind of key: a verb with a bar in its flags has two keys of one
+ * each. */
 static void put_key_specs(struct bytes *out, unsigned resp, const struct verb *verb)
 {
 	size_t at = out->len;

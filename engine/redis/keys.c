@@ -1,7 +1,7 @@
 /* Keys, whatever their value.
  *
- * Called through the table; calls the cache. KEYS walks a whole database in one call, as in Redis: it is for people,
- * and flagged as dangerous. SCAN does a bounded amount of work.
+ * Called through the table; calls the cache. KEYS walks a whole database in one call, as in Redis:
+ * it is for people, and flagged as dangerous. SCAN does a bounded amount of work.
  */
 #include "engine/redis/keys.h"
 
@@ -57,7 +57,8 @@ void keys_type(struct call *call)
 	resp_put_simple(call->out, there ? "string" : "none");
 }
 
-/* Copy argument 1's key to `key` of `db`, with its expiry. False: no such key (`*found` says so), or refused. */
+/* Copy argument 1's key to `key` of `db`, with its expiry. False: no such key (`*found` says so),
+ * or refused. */
 static bool copy_to(struct call *call, int db, struct slice key, bool *found)
 {
 	struct cache *cache = call->env->cache;
@@ -276,7 +277,8 @@ void keys_scan(struct call *call)
 
 void keys_randomkey(struct call *call)
 {
-	/* Chance enough for a cache: where the clock and the client's count of requests point to. */
+	/* Chance enough for a cache: where the clock and the client's count of requests point
+	 * to. */
 	uint64_t seed[2] = {call->env->now.mono_ns, call->client->commands};
 	call_bulk(call, cache_random(call->env->cache, call->client->db,
 				table_hash(seed, sizeof(seed)), now(call)));

@@ -1,21 +1,22 @@
 /* A hash table in two halves, and a heap.
  *
- * Called by cache.c. Entries hang in chains of single buckets. When a table is full a second one of twice the size is
- * made, and every call that looks something up moves one bucket over, so that growing never takes
- * longer than a call (a million entries moved at once would stop a shard for tens of milliseconds):
+ * Called by cache.c. Entries hang in chains of single buckets. When a table is full a second one of
+ * twice the size is made, and every call that looks something up moves one bucket over, so that
+ * growing never takes longer than a call (a million entries moved at once would stop a shard for
+ * tens of milliseconds):
  *
  *     tables[0]   [ moved | moved | chain | chain ]      new keys go to tables[1]
  *     tables[1]   [ chain | chain | ..... | ..... | chain | chain | ..... | ..... ]
  *
- * Scanning goes through buckets in the order of their reversed bits. In that order a bucket's two halves in a
- * table of twice the size follow each other, so a cursor stays true while tables grow and shrink: what was
- * there all the time is met, some of it twice.
+ * Scanning goes through buckets in the order of their reversed bits. In that order a bucket's two
+ * halves in a table of twice the size follow each other, so a cursor stays true while tables grow
+ * and shrink: what was there all the time is met, some of it twice.
  *
- * Expiries are in a heap of four children a node, each entry knowing its place. Most expiries are given in the order
- * in which they come, so putting one in is mostly an append.
+ * Expiries are in a heap of four children a node, each entry knowing its place. Most expiries are
+ * given in the order in which they come, so putting one in is mostly an append.
  *
- * Memory is counted as the allocator rounds it. Invariant: used of both tables is what is linked; an
- * entry with an expiry is in the heap, one without is not.
+ * Memory is counted as the allocator rounds it. Invariant: used of both tables is what is linked;
+ * an entry with an expiry is in the heap, one without is not.
  */
 #include "engine/redis/keyspace.h"
 

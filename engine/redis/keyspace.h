@@ -53,8 +53,8 @@ struct slice entry_value(const struct entry *entry);
 
 /* NULL where there is none, expired or not. */
 struct entry *keyspace_find(struct keyspace *keyspace, struct slice key, uint32_t hash);
-/* Write a key that may exist. `value` is the caller's memory. The entry keeps its expiry; a new one has
- * none. The entry may move: pointers to it are void. */
+/* Write a key that may exist. `value` is the caller's memory. The entry keeps its expiry; a new one
+ * has none. The entry may move: pointers to it are void. */
 struct entry *keyspace_put(
 	struct keyspace *keyspace, struct slice key, uint32_t hash, struct slice value);
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry);
@@ -69,16 +69,16 @@ void keyspace_tidy(struct keyspace *keyspace, unsigned steps);
 
 /* The one that expires first; NULL when none does. */
 struct entry *keyspace_first_expiry(const struct keyspace *keyspace);
-/* Up to `most` entries, going round: of all, or of those with an expiry. Looks at a bounded number of buckets, so
- * it may find fewer, even none. */
+/* Up to `most` entries, going round: of all, or of those with an expiry. Looks at a bounded number
+ * of buckets, so it may find fewer, even none. */
 unsigned keyspace_sample(
 	struct keyspace *keyspace, bool expiring, struct entry **out, unsigned most);
 
 /* All entries; `each` changes nothing. */
 void keyspace_each(
 	struct keyspace *keyspace, void (*each)(void *context, struct entry *entry), void *context);
-/* The entries of the bucket at `cursor` (two tables: of that bucket and of those it becomes or came from).
- * Returns the next cursor, 0 after the last. */
+/* The entries of the bucket at `cursor` (two tables: of that bucket and of those it becomes or came
+ * from). Returns the next cursor, 0 after the last. */
 uint64_t keyspace_scan(struct keyspace *keyspace, uint64_t cursor,
 	void (*each)(void *context, struct entry *entry), void *context);
 

@@ -1,8 +1,9 @@
 /* Transactions: a queue of requests, and watches on keys.
  *
- * Called through the table, and by commands.c for everything between MULTI and EXEC. A shard runs one request after the
- * other, so to run the queue in one go is all that atomicity takes. Queued arguments are copies, and counted: above
- * multi_bytes_max queueing fails and EXEC refuses the whole.
+ * Called through the table, and by commands.c for everything between MULTI and EXEC. A shard runs
+ * one request after the other, so to run the queue in one go is all that atomicity takes. Queued
+ * arguments are copies, and counted: above multi_bytes_max queueing fails and EXEC refuses the
+ * whole.
  *
  * A client without a transaction and without watches holds nothing here.
  */

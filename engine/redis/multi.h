@@ -13,7 +13,8 @@ void multi_unwatch(struct call *call);
 
 /* Between MULTI and EXEC? */
 bool multi_is_open(const struct client *client);
-/* Keep the call for EXEC, and answer QUEUED (or an error above multi_bytes_max). Its arguments are copied. */
+/* Keep the call for EXEC, and answer QUEUED (or an error above multi_bytes_max). Its arguments are
+ * copied. */
 void multi_queue(struct call *call);
 /* A verb was refused while queueing: EXEC will refuse the whole. Without MULTI nothing happens. */
 void multi_spoil(struct client *client);

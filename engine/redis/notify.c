@@ -1,13 +1,13 @@
 /* Keyspace notifications.
  *
- * Called by the verbs on keys after they changed something, and by the cache (through an observer) when keys vanish by themselves.
- * An event is two messages, each if it was asked for:
+ * Called by the verbs on keys after they changed something, and by the cache (through an observer)
+ * when keys vanish by themselves. An event is two messages, each if it was asked for:
  *
  *     __keyspace@<db>__:<key>     with the event as payload      (K)
  *     __keyevent@<db>__:<event>   with the key as payload        (E)
  *
- * They go the way of every PUBLISH. Off unless notify-keyspace-events says otherwise; then it costs one comparison
- * a verb. The letters of types that do not exist here are accepted and never happen.
+ * They go the way of every PUBLISH. Off unless notify-keyspace-events says otherwise; then it costs
+ * one comparison a verb. The letters of types that do not exist here are accepted and never happen.
  */
 #include "engine/redis/notify.h"
 
@@ -20,7 +20,8 @@ enum {
 	NOTIFY_ALL = NOTIFY_GENERIC | NOTIFY_STRING | NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_OTHER
 };
 
-/* The types without events keep a bit each behind the others, so that CONFIG GET says what CONFIG SET was told. */
+/* The types without events keep a bit each behind the others, so that CONFIG GET says what CONFIG
+ * SET was told. */
 static const struct {
 	char letter;
 	unsigned bits;

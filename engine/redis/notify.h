@@ -24,7 +24,8 @@ void notify_db(
 	struct call *call, enum notify_class class, const char *event, int db, struct slice key);
 bool notify_wants(const struct call *call, enum notify_class class);
 
-/* While the cache is used: have expired and evicted keys told of. `env` must live until notify_end(). */
+/* While the cache is used: have expired and evicted keys told of. `env` must live until
+ * notify_end(). */
 void notify_begin(const struct redis_env *env);
 void notify_end(const struct redis_env *env);
 

@@ -1,7 +1,8 @@
 /* Values as numbers, and as bits.
  *
- * Called through the table; calls the cache. A number is kept as its decimal digits. INCRBYFLOAT counts in long
- * doubles and prints up to 17 digits behind the point without trailing zeros, as Redis does on x86-64.
+ * Called through the table; calls the cache. A number is kept as its decimal digits. INCRBYFLOAT
+ * counts in long doubles and prints up to 17 digits behind the point without trailing zeros, as
+ * Redis does on x86-64.
  */
 #include "engine/redis/numbers.h"
 

@@ -1,12 +1,13 @@
 /* Publishing and subscribing, as RESP clients say it.
  *
- * Called through the table. Who is subscribed to what, and how a message gets there, is the hub's and fan-out's business; here
- * are the words: acknowledgements, their counts, and PUBSUB's answers.
+ * Called through the table. Who is subscribed to what, and how a message gets there, is the hub's
+ * and fan-out's business; here are the words: acknowledgements, their counts, and PUBSUB's answers.
  *
- * A subscriber's count is that of channels and patterns together, shard channels are counted apart, as in Redis. An
- * acknowledgement is a push: CLIENT REPLY OFF does not silence it. The reply is written while the hub registers,
- * channel after channel, and nothing of it can be seen before the verb has returned: so all channels of one SUBSCRIBE
- * stand before its first acknowledgement is read. Synapse relies on that.
+ * A subscriber's count is that of channels and patterns together, shard channels are counted apart,
+ * as in Redis. An acknowledgement is a push: CLIENT REPLY OFF does not silence it. The reply is
+ * written while the hub registers, channel after channel, and nothing of it can be seen before the
+ * verb has returned: so all channels of one SUBSCRIBE stand before its first acknowledgement is
+ * read. Synapse relies on that.
  */
 #include "engine/redis/pubsub.h"
 

@@ -1,8 +1,9 @@
 /* The server as a whole.
  *
- * Called through the table. The directives are the hub's: CONFIG only knows how to ask for several at once, and that a CONFIG
- * SET changes all or nothing. Slow log, latency events and functions do not exist; clients and test suites that ask
- * for them on connecting get the answers of a server that has none.
+ * Called through the table. The directives are the hub's: CONFIG only knows how to ask for several
+ * at once, and that a CONFIG SET changes all or nothing. Slow log, latency events and functions do
+ * not exist; clients and test suites that ask for them on connecting get the answers of a server
+ * that has none.
  */
 #include "engine/redis/server.h"
 

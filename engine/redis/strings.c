@@ -1,7 +1,7 @@
 /* Values as a whole, and parts of them.
  *
- * Called through the table; calls the cache. What is read lives in the cache until it is changed, so a verb that
- * writes what it has read copies first.
+ * Called through the table; calls the cache. What is read lives in the cache until it is changed,
+ * so a verb that writes what it has read copies first.
  */
 #include "engine/redis/strings.h"
 

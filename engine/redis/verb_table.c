@@ -1,10 +1,10 @@
 /* The table of verbs: what there is, what it takes, who may run it, which function does it.
  *
- * Read by verbs.c, which finds rows by name. The columns are those of struct verb: name; arity; flags; group; function; the
- * arguments that are keys, with what is done to them; tips for proxies; since which Redis; one
- * sentence. Subcommands stand directly behind their first word, and a NULL function is a word that does nothing
- * without one. Numbers and flags are those that Redis 7.0 gives in COMMAND INFO, since client libraries route by
- * them; a test compares.
+ * Read by verbs.c, which finds rows by name. The columns are those of struct verb: name; arity;
+ * flags; group; function; the arguments that are keys, with what is done to them; tips for proxies;
+ * since which Redis; one sentence. Subcommands stand directly behind their first word, and a NULL
+ * function is a word that does nothing without one. Numbers and flags are those that Redis 7.0
+ * gives in COMMAND INFO, since client libraries route by them; a test compares.
  */
 #include "engine/redis/verbs.h"
 

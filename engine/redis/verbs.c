@@ -1,11 +1,11 @@
 /* The table's index, and the counts.
  *
- * Called by commands.c for every request, by COMMAND and INFO. The table itself is verb_table.c. A shard makes one `struct
- * redis_verbs`, so nothing here is shared between threads.
+ * Called by commands.c for every request, by COMMAND and INFO. The table itself is verb_table.c. A
+ * shard makes one `struct redis_verbs`, so nothing here is shared between threads.
  *
- * A first word is found by its hash in 512 slots, each the number of a verb plus one; a second word by walking the
- * few subcommands that stand behind their parent. Error replies are counted by their first word; those are a fixed
- * handful of ours, never a client's bytes.
+ * A first word is found by its hash in 512 slots, each the number of a verb plus one; a second word
+ * by walking the few subcommands that stand behind their parent. Error replies are counted by their
+ * first word; those are a fixed handful of ours, never a client's bytes.
  */
 #include "engine/redis/verbs.h"
 

@@ -1,4 +1,5 @@
-/* The table of verbs, its index, and the counts. Only this folder's files use it; the hub uses commands.h.
+/* The table of verbs, its index, and the counts. Only this folder's files use it; the hub uses
+ * commands.h.
  */
 #ifndef MILLRACE_REDIS_VERBS_H
 #define MILLRACE_REDIS_VERBS_H
@@ -56,8 +57,8 @@ unsigned verbs_count(void);
 const struct verb *verbs_at(unsigned number); /* verb_table.c */
 unsigned verbs_number(const struct verb *verb);
 
-/* The verb of a request: of its first word, or of the first two where the first one has subcommands. NULL: no such word;
- * then `*parent` is the first word's verb if there is one. */
+/* The verb of a request: of its first word, or of the first two where the first one has
+ * subcommands. NULL: no such word; then `*parent` is the first word's verb if there is one. */
 const struct verb *verbs_find(const struct redis_verbs *verbs, const struct slice *argv,
 	unsigned argc, const struct verb **parent);
 /* By name, "client|list" included. */

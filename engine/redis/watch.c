@@ -1,7 +1,7 @@
 /* Watched keys.
  *
- * Called by cache.c, at every change of a key while anybody watches something. A key is found by its database's number and
- * its name together. Nothing here knows whether the key exists.
+ * Called by cache.c, at every change of a key while anybody watches something. A key is found by
+ * its database's number and its name together. Nothing here knows whether the key exists.
  */
 #include "engine/redis/watch.h"
 
