@@ -131,8 +131,10 @@ bool call_db(struct call *call, unsigned i, int *out)
 struct slice call_value(struct call *call, unsigned i)
 {
 	struct slice key = call->argv[i];
-	struct slice value =
-		cache_get(call->env->cache, call->client->db, key, call->env->now.wall_ms);
+	int64_t now_ms = call->env->now.wall_ms;
+	int db = call->client->db;
+	struct slice value = call->client->no_touch ? cache_peek(call->env->cache, db, key, now_ms)
+						    : cache_get(call->env->cache, db, key, now_ms);
 	if (value.data == NULL && (call->verb->flags & V_READ) != 0) {
 		notify(call, NOTIFY_MISS, "keymiss", key);
 	}
