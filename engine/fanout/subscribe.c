@@ -296,6 +296,16 @@ void fanout_channels(const struct fanout *fanout, enum channel_kind kind,
 
 /* ---- append ---- */
 
+/* Whether a message goes into the log of an encoding. One that is not published yet is heard by whoever subscribes until then;
+ * so what comes behind it must be there, too, or he would miss it in between. */
+static bool is_encoded(
+	const struct fanout *fanout, const struct channel *channel, enum encoding encoding)
+{
+	const struct log *log = fanout->logs[encoding];
+	bool alike = (channel->kind == CHANNEL_LINE) == (encoding == ENC_LINE);
+	return channel->subscribers[encoding] > 0 || (alike && log != NULL && log->unpublished);
+}
+
 unsigned fanout_append(struct fanout *fanout, enum channel_kind kind, struct slice name,
 	struct slice payload, struct log_mark mark)
 {
@@ -306,7 +316,7 @@ unsigned fanout_append(struct fanout *fanout, enum channel_kind kind, struct sli
 	mark.channel = channel->number;
 	unsigned receivers = 0;
 	for (unsigned encoding = 0; encoding < ENC_COUNT; encoding++) {
-		if (channel->subscribers[encoding] == 0) {
+		if (!is_encoded(fanout, channel, encoding)) {
 			continue;
 		}
 		receivers += channel->subscribers[encoding];

@@ -253,9 +253,8 @@ static void look_at_touched(struct shard *shard)
 	}
 }
 
-static void announce_touched(struct shard *shard)
+static void announce_touched(struct shard *shard, uint64_t number)
 {
-	uint64_t number = shard_wait_number(shard);
 	for (struct tenant *tenant = shard->touched; tenant != NULL;
 		tenant = tenant->next_touched) {
 		tenant_announce(tenant, number);
@@ -356,8 +355,9 @@ static void tell_others(struct shard *shard)
 static void settle(struct shard *shard)
 {
 	look_at_touched(shard);
+	uint64_t number = shard_wait_number(shard);
 	save(shard);
-	announce_touched(shard);
+	announce_touched(shard, number);
 	take_durable(shard);
 	tell_others(shard);
 	flush_ready(shard);
