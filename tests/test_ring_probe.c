@@ -154,8 +154,11 @@ static void test_ring_unix_socket_file_has_its_mode_and_goes_with_its_listener(c
 {
 	struct world *world = world_of(engine);
 	struct stat found;
-	world_listen(world, scratch_address());
-	const char *path = world->bound + 5;
+	const char *path = scratch_path();
+	char address[RING_ADDRESS_MAX];
+	snprintf(address, sizeof(address), "unix:%s", path);
+	world_listen(world, address);
+	CU_ASSERT_STRING_EQUAL(world->bound, address);
 	UNIT_REQUIRE(stat(path, &found) == 0);
 	CU_ASSERT_EQUAL(found.st_mode & 0777, 0600);
 	turn(world, 0);
