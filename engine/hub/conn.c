@@ -758,6 +758,7 @@ static void run_line(struct conn *conn, struct slice line)
 	struct origin origin = conn_origin(conn);
 	const char *why = "";
 	size_t name_len = conn->line.session.name.len;
+	shard_before_change(shard);
 	int error = line_session_line(&conn->line.session, conn->line.tenant->replication, &origin,
 		line, shard->now, &shard->reply, &why);
 	if (name_len != conn->line.session.name.len) {

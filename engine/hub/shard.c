@@ -262,6 +262,13 @@ static void announce_touched(struct shard *shard, uint64_t number)
 	}
 }
 
+void shard_before_change(struct shard *shard)
+{
+	if (save_each_turn(shard) && !shard->unsaved) {
+		announce_touched(shard, shard_wait_number(shard));
+	}
+}
+
 static void collect_touched(struct shard *shard)
 {
 	for (struct tenant *tenant = take_touched(shard); tenant != NULL;

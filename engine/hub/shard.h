@@ -113,6 +113,8 @@ bool shard_turn(struct shard *shard);
 /* With appendfsync always: the batch that has to be durable before what was said until now is announced, or acknowledged. 0:
  * nothing has to wait. */
 uint64_t shard_wait_number(const struct shard *shard);
+/* Before something that may change what is stored: what was said until now shall not have to wait for it. */
+void shard_before_change(struct shard *shard);
 
 /* Have everybody's client-output-buffer-limit checked in a moment. */
 void shard_watch_limits(struct shard *shard);

@@ -264,6 +264,7 @@ static int64_t publish(struct shard *shard, const struct origin *origin, struct 
 		return publish_plain(shard, CHANNEL_PLAIN, channel, payload);
 	}
 	int64_t receivers = 0;
+	shard_before_change(shard);
 	int error = replication_handle(
 		replication, origin, channel, &command, shard->now, NULL, &receivers, &why);
 	assert(error == OK || error == -E_FULL);
