@@ -343,7 +343,9 @@ static void line_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 {
 	struct conn *conn = (struct conn *)((char *)timer - offsetof(struct conn, timer));
 	struct shard *shard = conn->shard;
-	(void)now_ns;
+	if (conn->in_paused) {
+		conn->line.session.heard_ns = now_ns; /* it is we who do not listen */
+	}
 	uint64_t next = line_session_tick(&conn->line.session, shard->now, &shard->reply);
 	conn_take_reply(conn);
 	if (conn->line.session.state == LINE_CLOSING) {
@@ -357,10 +359,10 @@ static void resp_timer_expired(struct wheel_timer *timer, uint64_t now_ns)
 {
 	struct conn *conn = (struct conn *)((char *)timer - offsetof(struct conn, timer));
 	uint64_t timeout_ns = (uint64_t)conn->shard->config->timeout_ms * 1000000;
-	bool subscriber = client_is_subscriber(&conn->resp.client);
-	if (subscriber || conn->heard_ns + timeout_ns > now_ns) {
+	bool excused = client_is_subscriber(&conn->resp.client) || conn->in_paused;
+	if (excused || conn->heard_ns + timeout_ns > now_ns) {
 		wheel_set(conn->shard->wheel, timer,
-			(subscriber ? now_ns : conn->heard_ns) + timeout_ns);
+			(excused ? now_ns : conn->heard_ns) + timeout_ns);
 	} else {
 		conn_close(conn, END_IDLE);
 	}
@@ -538,6 +540,10 @@ void conn_resume(struct conn *conn)
 {
 	assert(conn->in_paused);
 	conn->in_paused = false;
+	conn->heard_ns = conn->shard->now.mono_ns;
+	if (conn->transport == CONN_LINE) {
+		conn->line.session.heard_ns = conn->heard_ns;
+	}
 	if (conn->state == CONN_OPEN) {
 		ring_resume(conn->shard->ring, conn->socket);
 	}
@@ -869,10 +875,10 @@ void conn_eof(struct conn *conn, int error)
 	if (error == OK && conn->state == CONN_MOVING) {
 		return; /* its new shard will be told the same */
 	}
-	if (error == OK && conn->state == CONN_OPEN) {
-		conn_last_words(conn, END_PEER);
+	if (error != OK) {
+		conn_close(conn, END_BROKEN);
 	} else {
-		conn_close(conn, error == OK ? END_PEER : END_BROKEN);
+		conn_last_words(conn, END_PEER); /* nothing new, if it has them already */
 	}
 }
 

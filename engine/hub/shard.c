@@ -29,6 +29,8 @@ enum { EVENTS_A_TURN = 512, EXPIRE_A_TURN = 200, REPLY_KEEP_BYTES = 64 * 1024 };
 #define MS_NS           UINT64_C(1000000)
 #define LIMITS_NS       (100 * MS_NS)
 #define REST_NS         (1000 * MS_NS)
+#define FULL_NS         (2000 * MS_NS)
+#define STOPPING_NS     (10 * MS_NS)
 #define CACHE_NS        (1000 * MS_NS)
 #define LIMITS_STEP_MIN (64u * 1024)
 #define LIMITS_STEP_MAX (4u * 1024 * 1024)
@@ -300,6 +302,34 @@ static void flush_ready(struct shard *shard)
 
 /* ---- limits ---- */
 
+/* The logs are full, with everybody below his own limit. Those who publish do not wait for ever for those who do not read:
+ * who is farthest behind is closed, one each FULL_NS. */
+static void drop_farthest(struct shard *shard)
+{
+	struct conn *farthest = NULL;
+	uint64_t most = 0;
+	if (shard->full_since_ns == 0) {
+		shard->full_since_ns = shard->now.mono_ns;
+	}
+	if (shard->now.mono_ns - shard->full_since_ns < FULL_NS) {
+		shard_watch_limits(shard);
+		return;
+	}
+	for (uint32_t slot = 0; slot < shard->conns_max; slot++) {
+		struct conn *conn = shard->conns[slot];
+		uint64_t lag = conn == NULL || conn->state == CONN_CLOSING
+				       ? 0
+				       : outbox_lag_bytes(&conn->out);
+		farthest = lag > most ? conn : farthest;
+		most = lag > most ? lag : most;
+	}
+	shard->full_since_ns = shard->now.mono_ns;
+	if (farthest != NULL) {
+		conn_close(farthest, END_OUTPUT);
+	}
+	shard_watch_limits(shard);
+}
+
 static void relieve(struct shard *shard)
 {
 	size_t max = (size_t)shard->config->log_bytes_max;
@@ -316,9 +346,15 @@ static void relieve(struct shard *shard)
 		!wheel_is_set(&shard->rest_timer)) {
 		wheel_set(shard->wheel, &shard->rest_timer, shard->now.mono_ns + REST_NS);
 	}
-	if (shard->paused == NULL || shard->pool.bytes > max - max / 8) {
+	if (shard->paused == NULL) {
+		shard->full_since_ns = 0;
 		return;
 	}
+	if (shard->pool.bytes > max - max / 8) {
+		drop_farthest(shard);
+		return;
+	}
+	shard->full_since_ns = 0;
 	struct conn *paused = shard->paused;
 	shard->paused = NULL;
 	while (paused != NULL) {
@@ -338,7 +374,11 @@ static uint64_t how_long_to_wait(struct shard *shard)
 	if (shard->hub->mesh != NULL && !mesh_fall_asleep(shard)) {
 		return 0;
 	}
-	return wheel_next_ns(shard->wheel, ring_now(shard->ring).mono_ns);
+	uint64_t wait_ns = wheel_next_ns(shard->wheel, ring_now(shard->ring).mono_ns);
+	if (shard->stopping && wait_ns > STOPPING_NS) {
+		return STOPPING_NS; /* nothing may come any more that would wake it */
+	}
+	return wait_ns;
 }
 
 /* What other shards say, and want. */

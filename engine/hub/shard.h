@@ -61,6 +61,7 @@ struct shard {
 	struct conn *ready, *ready_last; /* to be flushed in this turn */
 	struct conn *held;               /* owed things that wait for the disk */
 	struct conn *paused;             /* publishers that are not read from */
+	uint64_t full_since_ns; /* the logs are full, and nobody was dropped for it since */
 
 	struct tenant *tenants; /* a table by name */
 	unsigned known_tenants; /* with knowledge */
