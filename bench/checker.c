@@ -16,7 +16,8 @@
  *
  *     On a mismatch the message is looked for: further on (what was skipped is missing, question 1
  *     has said so), further back (the order differs: `disordered`), or nowhere (those who came here
- *     first had missed it; it is put in). So one loss at one subscriber is one fault, not a thousand.
+ *     first had missed it; it is put in). So one loss at one subscriber is one fault, not a thousand (at
+ *     the one that is ahead it also looks like another order, until its publisher's next message shows the gap).
  *
  * Deliberately not decided here: which of two subscribers that disagree is right. The first one is believed.
  */

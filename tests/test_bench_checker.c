@@ -268,8 +268,11 @@ static void test_checker_finds_one_fault_in_a_million(void)
 		struct checker_faults f = checker_total(c);
 		CU_ASSERT_EQUAL(f.lost, kind == 0 ? 1 : 0);
 		CU_ASSERT_EQUAL(f.duplicates, kind == 1 ? 1 : 0);
-		CU_ASSERT(kind == 2 ? f.reordered + f.disordered >= 1
-				    : f.reordered + f.disordered == 0);
+		/* A loss at the one that writes the common log looks like another order until its gap shows. */
+		bool leader_lost = kind == 0 && victim == 0;
+		CU_ASSERT(leader_lost ? f.reordered == 0
+			  : kind == 2 ? f.reordered + f.disordered >= 1
+				      : f.reordered + f.disordered == 0);
 		checker_destroy(c);
 	}
 }

@@ -52,6 +52,7 @@ struct client_facts {
 	uint64_t id;
 	struct slice address, local_address; /* "ip:port", "path:0" for a unix socket */
 	struct slice full_name;              /* the connection's, as in the log */
+	struct slice name;                   /* what it calls itself, where it is no RESP client */
 	const char *transport;               /* "resp", "line" */
 	int fd;                              /* -1 where unknown */
 	bool unix_socket;

@@ -95,9 +95,10 @@ static void print(const struct client_facts *facts, struct bytes *out)
 		print_resp(facts, out);
 	} else {
 		bytes_printf(out,
-			" name= age=%lld idle=%lld qbuf=%zu qbuf-free=%zu omem=%zu tot-mem=%zu",
-			(long long)facts->age_s, (long long)facts->idle_s, facts->query_bytes,
-			facts->query_free_bytes, facts->output_bytes, facts->memory_bytes);
+			" name=%.*s age=%lld idle=%lld qbuf=%zu qbuf-free=%zu omem=%zu tot-mem=%zu",
+			SLICE_ARG(facts->name), (long long)facts->age_s, (long long)facts->idle_s,
+			facts->query_bytes, facts->query_free_bytes, facts->output_bytes,
+			facts->memory_bytes);
 	}
 	bytes_printf(out, " transport=%s lag-bytes=%llu lag-messages=%llu\n",
 		facts->transport == NULL ? "resp" : facts->transport,
