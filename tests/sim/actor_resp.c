@@ -289,6 +289,9 @@ static void leave(struct resp_actor *c)
 		client->doomed = true;
 		c->quits = true;
 		snprintf(ask(c, EXPECT_STATUS, &word, 1)->text, 8, "OK");
+		if (random_one_in(actor_random(client), 2)) {
+			link_half_close(client->link);
+		}
 	}
 	}
 }
@@ -617,6 +620,13 @@ static void ended(struct actor *client)
 		      !world->up || world->climate.flood;
 	if (!reason) {
 		world_fail(world, "connection %u was ended without a reason", client->connection);
+	}
+	bool answerable = c->quits && client->sturdy && world->up && !world->stopping &&
+			  !world->climate.flood && !world->climate.disk_ills &&
+			  link_state(client->link) == LINK_ENDED;
+	if (answerable && !client->refused && c->count > 0) {
+		world_fail(world, "connection %u has quit, and was ended with %u answers owed",
+			client->connection, c->count);
 	}
 	writer_cut(&c->writer, world, c->count > 0);
 	if (c->listener >= 0) {

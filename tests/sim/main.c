@@ -63,7 +63,7 @@ static void add(struct world_counts *sum, const struct world_counts *part)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.seed = 1, .runs = 1, .steps = 1500};
+	struct options options = {.seed = 1, .runs = 1, .steps = 3000};
 	struct world_counts sum = {0};
 	if (!read_options(argc, argv, &options)) {
 		return usage();

@@ -173,7 +173,9 @@ static bool check_batch(struct check *check, unsigned first, unsigned rows)
 	unsigned wanted = 0;
 	for (unsigned i = 0; i < rows; i++) {
 		const struct say *say = model_find(model, first + i);
-		wanted += !say->refused;
+		/* Before the answer is there nobody knows whether a full disk refused it. */
+		bool unknown = !check->settled && say->at < 0 && say->acked_ns == UINT64_MAX;
+		wanted += !say->refused && !unknown;
 		if (say->at < 0) {
 			continue;
 		}

@@ -234,12 +234,13 @@ static void invite(struct world *world)
 	unsigned count = 4 + (unsigned)random_below(random, 12);
 	for (unsigned i = 0; i < count; i++) {
 		unsigned dice = (unsigned)random_below(random, 100);
-		actor_create(world, dice < 55              ? actor_resp()
-				    : dice < 78            ? actor_line()
-				    : dice < 88            ? actor_hostile_resp()
-				    : dice < 96            ? actor_hostile_line()
-				    : world->climate.flood ? actor_hog()
-							   : actor_resp());
+		actor_create(world, dice < 55   ? actor_resp()
+				    : dice < 80 ? actor_line()
+				    : dice < 90 ? actor_hostile_resp()
+						: actor_hostile_line());
+	}
+	for (unsigned i = 0; world->climate.flood && i < 3; i++) {
+		actor_create(world, actor_hog());
 	}
 }
 
